@@ -1,0 +1,1 @@
+//! Raw bindings to the toolstack libraries of the installed Xen.

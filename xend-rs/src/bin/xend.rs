@@ -1,0 +1,3 @@
+//! The `xend` program.
+
+fn main() {}

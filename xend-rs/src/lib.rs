@@ -1,0 +1,1 @@
+//! The migration engine of xend-rs, and what it stands on.
