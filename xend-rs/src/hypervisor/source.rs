@@ -1,0 +1,116 @@
+//! The guest as its source host sees it: memory to read, writes to track, state to save.
+
+use super::error::Result;
+use super::pfn_set::PfnSet;
+use super::types::{Domid, Pfn};
+use crate::stream::libxc::{GuestType, PageEntry, Record};
+
+/// Whether a guest's vCPUs may run while its memory is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// The guest runs: a page that cannot be read now is *owed*, and tried again later.
+    Running,
+    /// The guest is suspended: a page that cannot be read is an error, for nothing will change it
+    /// and there is no later.
+    Suspended,
+}
+
+/// What Xen counted since dirty bits were last cleared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DirtyStats {
+    /// Pages that were dirty.
+    pub dirty_pages: u64,
+    /// Write faults that tracking took.
+    pub faults: u64,
+}
+
+/// Copies of guest pages on their way out, one batch of them. Reused from batch to batch.
+#[derive(Debug, Default)]
+pub struct PageBatch {
+    /// What to say of each pfn; those whose type carries data have one page in `data`, in order.
+    pub entries: Vec<PageEntry>,
+    /// The page contents, [`PAGE_SIZE`](super::types::PAGE_SIZE) bytes each: private copies, page
+    /// tables already in terms of pfns.
+    pub data: Vec<u8>,
+    /// Pfns that could not be read as the guest runs, or that have no memory now: they are owed
+    /// and must be looked at again after the suspend.
+    pub owed: Vec<Pfn>,
+}
+
+impl PageBatch {
+    /// Empties the batch and keeps its memory.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.data.clear();
+        self.owed.clear();
+    }
+}
+
+/// A guest that is being saved or migrated away.
+///
+/// The order of calls is the engine's: [`static_records`](Self::static_records), then pages, rounds
+/// and dirty bitmaps while the guest runs, then (after the toolstack suspended it)
+/// [`confirm_suspended`](Self::confirm_suspended), the last pages and
+/// [`suspended_records`](Self::suspended_records).
+///
+/// Dropping the value unmaps everything, frees every buffer and turns write tracking off.
+pub trait SourceGuest {
+    /// The domain.
+    fn domid(&self) -> Domid;
+
+    /// What the stream calls this guest: PV, or HVM (which PVH is to the engine).
+    fn guest_type(&self) -> GuestType;
+
+    /// The version of the running Xen, for the domain header: major, minor.
+    fn xen_version(&self) -> (u32, u32);
+
+    /// One more than the highest pfn. Fixed for the life of this value.
+    fn pfn_count(&self) -> u64;
+
+    /// The records that come before STATIC_DATA_END: PV_INFO for PV, then the CPU policies.
+    fn static_records(&mut self) -> Result<Vec<Record>>;
+
+    /// The records between STATIC_DATA_END and the first page: the p2m frames of a PV guest.
+    fn layout_records(&mut self) -> Result<Vec<Record>>;
+
+    /// Starts write tracking, with every page clean. State that an earlier, killed toolstack left
+    /// on is cleared first.
+    fn enable_log_dirty(&mut self) -> Result<()>;
+
+    /// Adds the pages written since the last call to `into` and marks them clean in Xen. From here
+    /// on they are the caller's debt: nobody else remembers them.
+    ///
+    /// With [`Liveness::Suspended`] Xen also reports frames that it keeps mapped for itself.
+    fn take_dirty(&mut self, into: &mut PfnSet, liveness: Liveness) -> Result<DirtyStats>;
+
+    /// Stops write tracking. Harmless where it is off.
+    fn disable_log_dirty(&mut self) -> Result<()>;
+
+    /// Says which pfns the next [`read_batch`](Self::read_batch) calls will ask for, in that order,
+    /// so that they can be mapped in one go. Replaces what an earlier call announced.
+    fn map_window(&mut self, pfns: &[Pfn]) -> Result<()>;
+
+    /// Appends private copies of the pages of `pfns` to `batch`: at most
+    /// [`MAX_BATCH_PFNS`] of them, all of them within the last window.
+    ///
+    /// A pfn without memory gets an entry of type XTAB and, with [`Liveness::Running`], is owed. A
+    /// page table that is changing under a running guest gets no entry and is owed.
+    ///
+    /// # Errors
+    /// With [`Liveness::Suspended`], any page that has memory and cannot be read.
+    fn read_batch(&mut self, pfns: &[Pfn], liveness: Liveness, batch: &mut PageBatch) -> Result<()>;
+
+    /// Fails if the guest moved a structure that was read at the start (a PV guest's p2m).
+    fn check_layout(&mut self) -> Result<()>;
+
+    /// Whether the domain has in truth stopped with the reason *suspend*.
+    fn confirm_suspended(&mut self) -> Result<bool>;
+
+    /// The state that only holds still in a suspended guest, in stream order: TSC, shared info and
+    /// vCPUs for PV; TSC, HVM context and parameters for HVM.
+    fn suspended_records(&mut self) -> Result<Vec<Record>>;
+}
+
+/// How many pfns Xen types in one call (`XEN_DOMCTL_getpageframeinfo3`), and therefore the size of
+/// a batch and of a PAGE_DATA record.
+pub const MAX_BATCH_PFNS: usize = 1024;
