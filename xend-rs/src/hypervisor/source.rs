@@ -93,12 +93,13 @@ pub trait SourceGuest {
     /// Appends private copies of the pages of `pfns` to `batch`: at most
     /// [`MAX_BATCH_PFNS`] of them, all of them within the last window.
     ///
-    /// A pfn without memory gets an entry of type XTAB and, with [`Liveness::Running`], is owed. A
+    /// A pfn without memory gets an entry of type [`Invalid`](crate::stream::libxc::PageType) and, with [`Liveness::Running`], is owed. A
     /// page table that is changing under a running guest gets no entry and is owed.
     ///
     /// # Errors
     /// With [`Liveness::Suspended`], any page that has memory and cannot be read.
-    fn read_batch(&mut self, pfns: &[Pfn], liveness: Liveness, batch: &mut PageBatch) -> Result<()>;
+    fn read_batch(&mut self, pfns: &[Pfn], liveness: Liveness, batch: &mut PageBatch)
+    -> Result<()>;
 
     /// Fails if the guest moved a structure that was read at the start (a PV guest's p2m).
     fn check_layout(&mut self) -> Result<()>;

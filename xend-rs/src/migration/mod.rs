@@ -1,0 +1,31 @@
+//! The heart: a guest's memory, sent while it runs, then stopped, finished and handed over.
+//!
+//! After Clark et al., *Live Migration of Virtual Machines*, NSDI 2005. Of the paper's stages this
+//! module has the ones that move the guest:
+//!
+//! - iterative **pre-copy**: [`save`] sends all pages, then, round by round, those that the guest
+//!   wrote meanwhile, until the [`policy`] says that another round would not pay;
+//! - **stop-and-copy**: the guest is suspended, and what is still owed is sent with its vCPUs;
+//! - [`restore`] is the other end of both.
+//!
+//! Nothing here knows a Xen call or a socket: memory comes through
+//! [`SourceGuest`](crate::hypervisor::SourceGuest) and goes through
+//! [`DestinationGuest`](crate::hypervisor::DestinationGuest), bytes through `Read` and `Write`, and
+//! the rest of the world is the [`toolstack`].
+
+mod cancel;
+mod error;
+mod outgoing;
+mod pass;
+pub mod policy;
+pub mod progress;
+mod report;
+mod restore;
+mod save;
+pub mod toolstack;
+
+pub use cancel::Cancel;
+pub use error::{Phase, RestoreError, SaveError, SaveFailure};
+pub use report::{PassReport, RestoreReport, SaveReport};
+pub use restore::restore;
+pub use save::{SaveOptions, save};

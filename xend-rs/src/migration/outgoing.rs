@@ -1,0 +1,146 @@
+//! The sending half of the pipeline: one thread reads guest memory into batches, another writes
+//! them to the receiver, so that neither waits for the other without need.
+//!
+//! The queue between them is short. What waits in it when the guest is suspended is downtime, so
+//! it is emptied first ([`Outgoing::drain`]).
+
+use std::io::{self, IoSlice, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread::{Scope, ScopedJoinHandle};
+
+use crate::hypervisor::PageBatch;
+use crate::stream::libxc::page_data;
+
+/// Batches that may wait between reader and writer. With one being read and one being written,
+/// this bounds the pages held in memory to 16 MiB.
+const QUEUED_BATCHES: usize = 2;
+
+/// What travels through the queue.
+enum Item {
+    Batch(PageBatch),
+    Bytes(Vec<u8>),
+    Drain(SyncSender<()>),
+}
+
+/// The writer thread has stopped, because it failed: [`Outgoing::failure`] says why.
+#[derive(Debug)]
+pub(super) struct Broken;
+
+/// The engine's end of the pipeline.
+pub(super) struct Outgoing<'scope> {
+    queue: SyncSender<Item>,
+    used: Receiver<PageBatch>,
+    writer: ScopedJoinHandle<'scope, io::Result<()>>,
+    sent_bytes: Arc<AtomicU64>,
+}
+
+impl<'scope> Outgoing<'scope> {
+    /// Starts the writer thread on `sink`.
+    pub(super) fn start<'env, W: Write + Send>(
+        scope: &'scope Scope<'scope, 'env>,
+        sink: &'env mut W,
+    ) -> Self {
+        let (queue, items) = sync_channel(QUEUED_BATCHES);
+        let (give_back, used) = channel();
+        let sent_bytes = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&sent_bytes);
+        let writer = scope.spawn(move || {
+            let mut writer = Writer { sink, head: Vec::new(), sent_bytes: &counter };
+            for item in items {
+                match item {
+                    Item::Bytes(bytes) => writer.write(&bytes, &[])?,
+                    Item::Batch(batch) => {
+                        writer.write_batch(&batch)?;
+                        // The reader may have gone; then nobody needs the memory back.
+                        let _ = give_back.send(batch);
+                    }
+                    Item::Drain(done) => {
+                        writer.sink.flush()?;
+                        let _ = done.send(());
+                    }
+                }
+            }
+            writer.sink.flush()
+        });
+        Self { queue, used, writer, sent_bytes }
+    }
+
+    /// An empty batch to fill, recycled where one has come back.
+    pub(super) fn empty_batch(&self) -> PageBatch {
+        let mut batch = self.used.try_recv().unwrap_or_default();
+        batch.clear();
+        batch
+    }
+
+    /// Queues a batch. Waits while the queue is full.
+    pub(super) fn send_batch(&self, batch: PageBatch) -> Result<(), Broken> {
+        self.queue.send(Item::Batch(batch)).map_err(|_| Broken)
+    }
+
+    /// Queues encoded records.
+    pub(super) fn send_bytes(&self, bytes: Vec<u8>) -> Result<(), Broken> {
+        self.queue.send(Item::Bytes(bytes)).map_err(|_| Broken)
+    }
+
+    /// Waits until all that was queued has been written and flushed.
+    pub(super) fn drain(&self) -> Result<(), Broken> {
+        let (done, wait) = sync_channel(1);
+        self.queue.send(Item::Drain(done)).map_err(|_| Broken)?;
+        wait.recv().map_err(|_| Broken)
+    }
+
+    /// Bytes that the sink has taken.
+    pub(super) fn sent_bytes(&self) -> u64 {
+        self.sent_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Ends the pipeline: lets the writer finish what is queued and gives its verdict.
+    pub(super) fn finish(self) -> io::Result<()> {
+        drop(self.queue);
+        self.writer.join().expect("the writer thread does not panic")
+    }
+}
+
+/// The writer thread's state.
+struct Writer<'a, W> {
+    sink: &'a mut W,
+    head: Vec<u8>,
+    sent_bytes: &'a AtomicU64,
+}
+
+impl<W: Write> Writer<'_, W> {
+    fn write_batch(&mut self, batch: &PageBatch) -> io::Result<()> {
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        let encoded = page_data::encode_head(&batch.entries, &mut head);
+        let result = match encoded {
+            Ok(page_bytes) if page_bytes == batch.data.len() => self.write(&head, &batch.data),
+            Ok(_) => Err(io::Error::other("a batch's entries and its pages do not match")),
+            Err(error) => Err(io::Error::other(error)),
+        };
+        self.head = head;
+        result
+    }
+
+    /// Writes `first` and `second` as one: in one system call where the sink takes it.
+    fn write(&mut self, first: &[u8], second: &[u8]) -> io::Result<()> {
+        let mut slices = [IoSlice::new(first), IoSlice::new(second)];
+        let mut rest = &mut slices[..];
+        // Drops empty slices at the front; an empty write would look like a closed sink.
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            match self.sink.write_vectored(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    self.sent_bytes.fetch_add(n as u64, Ordering::Relaxed);
+                    IoSlice::advance_slices(&mut rest, n);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

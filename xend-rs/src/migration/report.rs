@@ -1,0 +1,123 @@
+//! What a transfer did, measured: the account that is given when it is over.
+
+use std::fmt;
+use std::time::Duration;
+
+/// One pass over a set of pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PassReport {
+    /// Pages whose contents were sent.
+    pub data_pages: u64,
+    /// Pages that were sent as a word only: no memory behind them.
+    pub empty_pages: u64,
+    /// Pages put off to the last pass.
+    pub owed_pages: u64,
+    /// How long the pass took, to the last byte handed to the transport.
+    pub duration: Duration,
+}
+
+/// The account of a save or an outgoing migration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SaveReport {
+    /// The live rounds, in order. Empty where the guest was suspended first.
+    pub rounds: Vec<PassReport>,
+    /// From asking for the suspend to having it.
+    pub suspend: Duration,
+    /// The pass after the suspend.
+    pub last_pass: PassReport,
+    /// Reading and sending the state of the suspended guest.
+    pub state: Duration,
+    /// From the first byte to the last.
+    pub total: Duration,
+    /// Bytes handed to the transport.
+    pub sent_bytes: u64,
+}
+
+impl SaveReport {
+    /// Pages whose contents were sent, in all passes together.
+    pub fn data_pages(&self) -> u64 {
+        self.rounds.iter().map(|r| r.data_pages).sum::<u64>() + self.last_pass.data_pages
+    }
+
+    /// How long the guest stood still on this side: suspend, last pass and state.
+    pub fn stopped(&self) -> Duration {
+        self.suspend + self.last_pass.duration + self.state
+    }
+}
+
+impl fmt::Display for SaveReport {
+    /// One line, in the form that the log, the demo and the benchmark read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "rounds={} pages={} bytes={} total_ms={} stopped_ms={} (suspend_ms={} last_pass_ms={} \
+             last_pass_pages={} state_ms={})",
+            self.rounds.len(),
+            self.data_pages(),
+            self.sent_bytes,
+            self.total.as_millis(),
+            self.stopped().as_millis(),
+            self.suspend.as_millis(),
+            self.last_pass.duration.as_millis(),
+            self.last_pass.data_pages,
+            self.state.as_millis(),
+        )
+    }
+}
+
+/// The account of a restore or an incoming migration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// Pages whose contents arrived, counting repeats.
+    pub data_pages: u64,
+    /// Pages that differed where the sender asked for a comparison.
+    pub differing_pages: u64,
+    /// Bytes of the image.
+    pub received_bytes: u64,
+    /// From the first byte to the last.
+    pub total: Duration,
+    /// From the last byte to a domain that can be unpaused.
+    pub finish: Duration,
+}
+
+impl fmt::Display for RestoreReport {
+    /// One line, in the form that the log, the demo and the benchmark read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "pages={} bytes={} total_ms={} finish_ms={} differing={}",
+            self.data_pages,
+            self.received_bytes,
+            self.total.as_millis(),
+            self.finish.as_millis(),
+            self.differing_pages,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_save_line_is_stable() {
+        let pass = |data_pages, ms| PassReport {
+            data_pages,
+            duration: Duration::from_millis(ms),
+            ..PassReport::default()
+        };
+        let report = SaveReport {
+            rounds: vec![pass(100, 7), pass(10, 2)],
+            suspend: Duration::from_millis(3),
+            last_pass: pass(5, 4),
+            state: Duration::from_millis(1),
+            total: Duration::from_millis(20),
+            sent_bytes: 500_000,
+        };
+        assert_eq!(
+            report.to_string(),
+            "rounds=2 pages=115 bytes=500000 total_ms=20 stopped_ms=8 (suspend_ms=3 last_pass_ms=4 \
+             last_pass_pages=5 state_ms=1)"
+        );
+    }
+}

@@ -1,0 +1,210 @@
+//! A stream over a descriptor that somebody else opened and will go on using: a pipe to `ssh`, a
+//! socket, a save file.
+//!
+//! Reads and writes wait in `poll`, not in the call itself, so that a peer that stalls cannot hold
+//! up a cancellation. The descriptor's own flags stay as they are, for they are shared with its
+//! owner: a pipe is opened a second time, non-blocking, and a socket is told call by call.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, recv, sendmsg};
+
+use crate::migration::Cancel;
+
+/// How often a wait looks whether it was cancelled.
+const CANCEL_CHECK_MS: u16 = 100;
+
+/// Room asked for in a pipe. Fewer switches between us and its reader than with the usual 64 KiB;
+/// more would be bytes in flight when the guest is suspended.
+const PIPE_BYTES: i32 = 256 * 1024;
+
+/// What kind of descriptor it is, and with that how to use it without blocking.
+#[derive(Debug)]
+enum Channel {
+    /// A pipe, through a file description of our own that does not block.
+    Pipe(File),
+    /// A socket, asked not to block call by call.
+    Socket(OwnedFd),
+    /// A file or device, where calls end by themselves.
+    File(File),
+}
+
+impl Channel {
+    fn new(fd: OwnedFd, access: &OpenOptions) -> io::Result<Self> {
+        let file = File::from(fd);
+        let kind = file.metadata()?.file_type();
+        if kind.is_socket() {
+            return Ok(Self::Socket(file.into()));
+        }
+        if !kind.is_fifo() {
+            return Ok(Self::File(file));
+        }
+        let own = access
+            .clone()
+            .custom_flags(libc::O_NONBLOCK)
+            .open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        // A smaller pipe works as well: the limit is the administrator's.
+        let _ = fcntl(&own, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
+        Ok(Self::Pipe(own))
+    }
+
+    /// Waits until the descriptor is ready for `events`.
+    fn wait(&self, events: PollFlags, cancel: &Cancel) -> io::Result<()> {
+        let fd = match self {
+            Self::Pipe(file) | Self::File(file) => file.as_fd(),
+            Self::Socket(fd) => fd.as_fd(),
+        };
+        loop {
+            if cancel.is_cancelled() {
+                return Err(io::Error::other("cancelled"));
+            }
+            let mut fds = [PollFd::new(fd, events)];
+            match poll(&mut fds, PollTimeout::from(CANCEL_CHECK_MS)) {
+                Ok(0) | Err(nix::Error::EINTR) => {}
+                Ok(_) => return Ok(()),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+/// The sending end.
+#[derive(Debug)]
+pub struct FdSink {
+    channel: Channel,
+    cancel: Cancel,
+}
+
+impl FdSink {
+    /// Writes to `fd` until `cancel` is called.
+    ///
+    /// # Errors
+    /// If the descriptor cannot be examined, or a pipe not be opened again.
+    pub fn new(fd: OwnedFd, cancel: Cancel) -> io::Result<Self> {
+        Ok(Self { channel: Channel::new(fd, OpenOptions::new().write(true))?, cancel })
+    }
+}
+
+impl Write for FdSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            let written = match &mut self.channel {
+                Channel::Pipe(file) | Channel::File(file) => file.write_vectored(slices),
+                Channel::Socket(fd) => {
+                    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+                    sendmsg::<()>(fd.as_raw_fd(), slices, &[], flags, None).map_err(Into::into)
+                }
+            };
+            match written {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.channel.wait(PollFlags::POLLOUT, &self.cancel)?;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// The kernel has everything that was written; there is no buffer of our own.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The receiving end. Takes what it is asked for and never reads ahead: after the image the
+/// descriptor's owner reads on.
+#[derive(Debug)]
+pub struct FdSource {
+    channel: Channel,
+    cancel: Cancel,
+}
+
+impl FdSource {
+    /// Reads from `fd` until `cancel` is called.
+    ///
+    /// # Errors
+    /// If the descriptor cannot be examined, or a pipe not be opened again.
+    pub fn new(fd: OwnedFd, cancel: Cancel) -> io::Result<Self> {
+        Ok(Self { channel: Channel::new(fd, OpenOptions::new().read(true))?, cancel })
+    }
+}
+
+impl Read for FdSource {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = match &mut self.channel {
+                Channel::Pipe(file) | Channel::File(file) => {
+                    file.read_vectored(&mut [IoSliceMut::new(buffer)])
+                }
+                Channel::Socket(fd) => {
+                    recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT).map_err(Into::into)
+                }
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.channel.wait(PollFlags::POLLIN, &self.cancel)?;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn round_trip(write_end: OwnedFd, read_end: OwnedFd) {
+        let sent: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
+        let expected = sent.clone();
+        let writer = thread::spawn(move || {
+            FdSink::new(write_end, Cancel::default()).unwrap().write_all(&sent).unwrap();
+        });
+        let mut received = Vec::new();
+        FdSource::new(read_end, Cancel::default()).unwrap().read_to_end(&mut received).unwrap();
+        writer.join().unwrap();
+        assert!(received == expected);
+    }
+
+    #[test]
+    fn carries_bytes_over_a_pipe_and_a_socket() {
+        let (read_end, write_end) = nix::unistd::pipe().unwrap();
+        round_trip(write_end, read_end);
+        let (a, b) = UnixStream::pair().unwrap();
+        round_trip(a.into(), b.into());
+    }
+
+    #[test]
+    fn a_full_pipe_does_not_hold_up_a_cancellation() {
+        let (_read_end, write_end) = nix::unistd::pipe().unwrap();
+        let cancel = Cancel::default();
+        let mut sink = FdSink::new(write_end, cancel.clone()).unwrap();
+        let writer = thread::spawn(move || sink.write_all(&vec![0; 8 << 20]));
+        thread::sleep(Duration::from_millis(50));
+        cancel.cancel();
+        assert!(writer.join().unwrap().is_err());
+    }
+
+    #[test]
+    fn the_owners_descriptor_stays_blocking() {
+        let (read_end, write_end) = nix::unistd::pipe().unwrap();
+        let owners = write_end.try_clone().unwrap();
+        let _sink = FdSink::new(write_end, Cancel::default()).unwrap();
+        let flags = fcntl(&owners, FcntlArg::F_GETFL).unwrap();
+        assert_eq!(flags & libc::O_NONBLOCK, 0);
+        drop(read_end);
+    }
+}

@@ -1,0 +1,105 @@
+//! Whatever fails, and whenever: the source guest runs on, untracked, with nothing left over.
+
+use xend_rs::hypervisor::sim::{Faults, Operation, SimMemory, SimSource};
+use xend_rs::migration::{Cancel, Phase, SaveError, SaveFailure, save};
+
+use crate::harness::{BrokenSink, SimToolstack, options, save_to_vec};
+
+const PFNS: u64 = 3000;
+
+fn assert_untouched(memory: &SimMemory) {
+    assert!(!memory.is_suspended(), "the guest runs");
+    assert!(!memory.is_tracked(), "its writes are not tracked any more");
+}
+
+#[test]
+fn any_hypervisor_call_may_fail_at_any_time() {
+    for live in [true, false] {
+        for operation in Operation::SOURCE {
+            // Deep enough that the failure comes in every phase the operation is used in.
+            for successes in 0..12 {
+                let memory = SimMemory::filled(PFNS);
+                let mut toolstack = SimToolstack::new(&memory);
+                let source = SimSource::new(memory.clone(), Faults::after(operation, successes));
+                match save_to_vec(source, &mut toolstack, &options(live)) {
+                    Ok(_) => assert!(memory.is_suspended()),
+                    Err(SaveError { cause: SaveFailure::Hypervisor(_), .. }) => {
+                        assert_untouched(&memory);
+                    }
+                    Err(other) => panic!("{operation:?} after {successes}: {other:?}"),
+                }
+                assert!(!memory.is_tracked());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_may_vanish_at_any_byte() {
+    let whole = {
+        let memory = SimMemory::filled(PFNS);
+        let source = SimSource::new(memory.clone(), Faults::none());
+        save_to_vec(source, &mut SimToolstack::new(&memory), &options(true)).unwrap().0.len()
+    };
+    // Every byte of the preamble and of the end, and a spread in between.
+    let limits = (0..600).chain((600..whole - 600).step_by(97_001)).chain(whole - 600..whole);
+    for limit in limits {
+        let memory = SimMemory::filled(PFNS);
+        let mut toolstack = SimToolstack::new(&memory);
+        let mut source = SimSource::new(memory.clone(), Faults::none());
+        let mut sink = BrokenSink { left: limit };
+        let error =
+            save(&mut source, &mut toolstack, &mut sink, &options(true), &Cancel::default())
+                .expect_err("the peer took less than all");
+        let SaveFailure::Send { sent_bytes, .. } = error.cause else { panic!("{error:?}") };
+        assert_eq!(sent_bytes, limit as u64);
+        assert_untouched(&memory);
+    }
+}
+
+#[test]
+fn a_guest_that_will_not_suspend_runs_on() {
+    let memory = SimMemory::filled(PFNS);
+    let mut toolstack = SimToolstack::new(&memory);
+    toolstack.refuse_suspend = true;
+    let source = SimSource::new(memory.clone(), Faults::none());
+    let error = save_to_vec(source, &mut toolstack, &options(true)).unwrap_err();
+    assert!(matches!(error, SaveError { phase: Phase::Suspend, cause: SaveFailure::Toolstack(_) }));
+    assert_untouched(&memory);
+    // It may have been about to: the toolstack is told to take the request back.
+    assert_eq!(toolstack.resumes, 1);
+}
+
+#[test]
+fn a_suspend_that_did_not_happen_is_noticed() {
+    let memory = SimMemory::filled(PFNS);
+    let mut toolstack = SimToolstack::new(&memory);
+    toolstack.lie_about_suspend = true;
+    let source = SimSource::new(memory.clone(), Faults::none());
+    let error = save_to_vec(source, &mut toolstack, &options(true)).unwrap_err();
+    assert!(matches!(error.cause, SaveFailure::NotSuspended { .. }));
+    assert_untouched(&memory);
+}
+
+#[test]
+fn a_cancellation_is_obeyed_in_every_round() {
+    for (wanted_round, live) in [(0, true), (0, false)] {
+        let memory = SimMemory::filled(PFNS);
+        let cancel = Cancel::default();
+        let mut toolstack = SimToolstack::new(&memory);
+        let trigger = cancel.clone();
+        let mut calls = 0;
+        toolstack.on_progress = Some(Box::new(move |_| {
+            calls += 1;
+            if calls > wanted_round {
+                trigger.cancel();
+            }
+        }));
+        let mut source = SimSource::new(memory.clone(), Faults::none());
+        let error = save(&mut source, &mut toolstack, &mut Vec::new(), &options(live), &cancel)
+            .unwrap_err();
+        assert!(matches!(error.cause, SaveFailure::Cancelled));
+        drop(toolstack);
+        assert_untouched(&memory);
+    }
+}

@@ -1,0 +1,148 @@
+//! A toolstack, sinks that fail, and a whole migration in one call.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use xend_rs::hypervisor::MissingPolicies;
+use xend_rs::hypervisor::sim::{Faults, SimDestination, SimMemory, SimSource};
+use xend_rs::hypervisor::types::Pfn;
+use xend_rs::migration::progress::{Progress, Stage};
+use xend_rs::migration::toolstack::{DestinationToolstack, SourceToolstack, ToolstackError};
+use xend_rs::migration::{
+    Cancel, RestoreError, RestoreReport, SaveError, SaveOptions, SaveReport, policy, restore, save,
+};
+
+/// What a test wants to happen when the engine reports progress.
+pub(crate) type OnProgress<'a> = Box<dyn FnMut(&Progress) + 'a>;
+
+/// The toolstack of a simulated guest.
+pub(crate) struct SimToolstack<'a> {
+    pub(crate) memory: SimMemory,
+    pub(crate) refuse_suspend: bool,
+    /// Says that it has suspended the guest, and has not.
+    pub(crate) lie_about_suspend: bool,
+    pub(crate) on_progress: Option<OnProgress<'a>>,
+    pub(crate) resumes: u32,
+    pub(crate) rounds_seen: u32,
+}
+
+impl SimToolstack<'_> {
+    pub(crate) fn new(memory: &SimMemory) -> Self {
+        Self {
+            memory: memory.clone(),
+            refuse_suspend: false,
+            lie_about_suspend: false,
+            on_progress: None,
+            resumes: 0,
+            rounds_seen: 0,
+        }
+    }
+}
+
+impl SourceToolstack for SimToolstack<'_> {
+    fn suspend(&mut self) -> Result<(), ToolstackError> {
+        if self.refuse_suspend {
+            return Err(ToolstackError::Refused { request: "suspend the guest" });
+        }
+        if !self.lie_about_suspend {
+            self.memory.suspend();
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Result<(), ToolstackError> {
+        self.resumes += 1;
+        self.memory.resume();
+        Ok(())
+    }
+
+    fn set_device_model_log_dirty(&mut self, _: bool) -> Result<(), ToolstackError> {
+        Ok(())
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        if let (Stage::PreCopy { round }, 0) = (progress.stage, progress.done_pages) {
+            self.rounds_seen = round + 1;
+        }
+        if let Some(on_progress) = &mut self.on_progress {
+            on_progress(progress);
+        }
+    }
+}
+
+/// The toolstack at the other end.
+#[derive(Default)]
+pub(crate) struct ReceivingToolstack {
+    pub(crate) missing: Option<MissingPolicies>,
+}
+
+impl DestinationToolstack for ReceivingToolstack {
+    fn static_data_done(&mut self, missing: MissingPolicies) -> Result<(), ToolstackError> {
+        assert!(self.missing.is_none(), "told once");
+        self.missing = Some(missing);
+        Ok(())
+    }
+
+    fn progress(&mut self, _: &Progress) {}
+}
+
+pub(crate) fn options(live: bool) -> SaveOptions {
+    SaveOptions { live, verify: false, policy: policy::stock }
+}
+
+/// Saves `source` into memory.
+pub(crate) fn save_to_vec(
+    mut source: SimSource,
+    toolstack: &mut SimToolstack<'_>,
+    options: &SaveOptions,
+) -> Result<(Vec<u8>, SaveReport), SaveError> {
+    let mut image = Vec::new();
+    let report = save(&mut source, toolstack, &mut image, options, &Cancel::default())?;
+    assert_eq!(report.sent_bytes, image.len() as u64);
+    Ok((image, report))
+}
+
+/// Restores an image that [`save_to_vec`] made into a guest of `bound_pfns`.
+pub(crate) fn restore_from(
+    image: &[u8],
+    bound_pfns: u64,
+) -> Result<(SimMemory, RestoreReport), RestoreError> {
+    let memory = SimMemory::empty(bound_pfns);
+    let mut destination = SimDestination::new(memory.clone(), Faults::none());
+    let mut toolstack = ReceivingToolstack::default();
+    let mut rest = image;
+    let (frames, report) = restore(&mut destination, &mut toolstack, &mut rest)?;
+    assert!(destination.is_finished());
+    assert_eq!((frames.store.0, frames.console.0), (7, 8), "the rings that were saved");
+    assert_eq!(toolstack.missing, Some(MissingPolicies::default()));
+    assert_eq!(report.received_bytes, (image.len() - rest.len()) as u64);
+    Ok((memory, report))
+}
+
+/// The first page in which two guests differ. A page that the sender has no memory for may be
+/// populated at the receiver, where it was sent before it was given back.
+pub(crate) fn first_difference(source: &SimMemory, destination: &SimMemory) -> Option<Pfn> {
+    let (ours, theirs): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        (source.contents(), destination.contents());
+    ours.iter().find(|(pfn, page)| theirs.get(pfn) != Some(page)).map(|(pfn, _)| *pfn)
+}
+
+/// A sink that takes `limit` bytes and then fails, as a pipe does whose reader has died.
+pub(crate) struct BrokenSink {
+    pub(crate) left: usize,
+}
+
+impl Write for BrokenSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let taken = bytes.len().min(self.left);
+        self.left -= taken;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,7 @@
+//! The engine against the simulated hypervisor: what must hold whatever the guest, the peer and the
+//! host do.
+
+mod failures;
+mod harness;
+mod memory;
+mod receiver;
