@@ -34,7 +34,7 @@ pub(crate) fn build() -> Result<Binaries> {
         .arg("--target-dir")
         .arg(&target)
         .current_dir(&workspace)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env("RUSTFLAGS", "-C target-feature=+crt-static -C strip=symbols")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     program::checked(&mut command)?;
     let built = target.join(TARGET).join("release");
