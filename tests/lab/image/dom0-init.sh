@@ -41,8 +41,6 @@ done
 [ -n "$link" ] && [ -n "$command" ] || fail "the two network cards are not there"
 ip link set lo up
 brctl addbr xenbr0
-brctl stp xenbr0 off
-brctl setfd xenbr0 0
 brctl addif xenbr0 "$link"
 ip link set "$link" up
 ip link set xenbr0 address "$link_mac"
