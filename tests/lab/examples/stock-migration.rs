@@ -57,7 +57,7 @@ fn to_and_fro(
     let spec = GuestSpec {
         name: "traveller".to_owned(),
         kind,
-        memory_mib: if kind == GuestKind::Pv { 128 } else { 192 },
+        memory_mib: if kind == GuestKind::Pv { 160 } else { 224 },
         workload,
         ip: Ipv4Addr::new(10, 77, 0, 101),
     };

@@ -15,6 +15,7 @@ use crate::workdir::WorkDir;
 
 /// With two hosts at once on two busy cores a boot takes 15 to 40 s.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(240);
+const LOG_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_COMMAND_PORT: u16 = 5000;
 const FIRST_SHELL_PORT: u16 = 5100;
 /// The workload's port in every guest.
@@ -118,9 +119,16 @@ impl Lab {
         Watch::start(SocketAddrV4::new(guest_ip, WORKLOAD_PORT), period)
     }
 
-    /// Copies the consoles, and what QEMU said, to target/lab-logs under the time of day, and
-    /// says where. A failed boot does that by itself.
+    /// Copies the consoles, what QEMU said, and /var/log of each Dom0 that still answers (with
+    /// what `xl` and the guests' consoles said) to target/lab-logs under the time of day, and says
+    /// where. A failed boot does that by itself.
     pub fn keep_logs(&self) {
+        for host in &self.hosts {
+            // A Dom0 that fell over has only its console left.
+            if let Ok(logs) = host.run_ok("tar -cz -C /var/log xen", LOG_TIMEOUT) {
+                let _ = self.work.add(&format!("{}-xen-logs.tar.gz", host.name()), &logs.stdout);
+            }
+        }
         match self.work.keep_logs() {
             Ok(folder) => eprintln!("lab: the logs are in {}", folder.display()),
             Err(error) => eprintln!("lab: the logs could not be kept: {error}"),

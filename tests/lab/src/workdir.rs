@@ -45,6 +45,12 @@ impl WorkDir {
         self.folder.path()
     }
 
+    /// Adds a log of its own.
+    pub(crate) fn add(&self, name: &str, content: &[u8]) -> Result<()> {
+        let path = self.path().join(name);
+        fs::write(&path, content).map_err(LabError::file("write", path))
+    }
+
     /// Copies every log to a new folder under the workspace's target folder.
     pub(crate) fn keep_logs(&self) -> Result<PathBuf> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
