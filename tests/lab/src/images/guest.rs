@@ -1,0 +1,33 @@
+//! The guest's initramfs: busybox, the Xen front ends, the workload.
+
+use std::fs;
+use std::path::Path;
+
+use super::cpio::Archive;
+use super::{Binaries, busybox, kernel};
+use crate::error::{LabError, Result};
+
+pub(crate) const INIT: &str = include_str!("../../image/guest-init.sh");
+
+/// Builds the initramfs that every guest boots from.
+pub(crate) fn build(
+    busybox_root: &Path,
+    kernel_root: &Path,
+    binaries: &Binaries,
+) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    for folder in ["dev", "proc", "sys", "tmp", "root"] {
+        archive.directory(folder);
+    }
+    // The kernel opens its console before it runs init, which mounts devtmpfs.
+    archive.character_device("dev/console", 5, 1);
+    busybox::add(&mut archive, busybox_root)?;
+    archive.file("init", 0o755, INIT.as_bytes());
+    for path in [&binaries.guest_workload, &binaries.simd_check] {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let content = fs::read(path).map_err(LabError::file("read", path))?;
+        archive.file(&format!("lab/bin/{name}"), 0o755, &content);
+    }
+    kernel::add_modules(&mut archive, kernel_root, kernel::GUEST_MODULES)?;
+    Ok(archive.finish())
+}
