@@ -17,7 +17,9 @@ mod bytes;
 pub mod error;
 pub mod fuzz;
 pub mod libxc;
+pub mod libxl;
 pub mod source;
+pub mod xl_header;
 
 pub use error::{Place, StreamError, StreamErrorKind};
 pub use source::Source;
