@@ -1,4 +1,5 @@
 //! The migration engine of xend-rs, and what it stands on.
 
+pub mod cli;
 pub mod hypervisor;
 pub mod stream;

@@ -33,6 +33,10 @@ impl Error for StreamError {
 /// The part of a stream a fault is in. Records are counted from 0 in their own layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// The first bytes, while it is not known what they start.
+    Start,
+    /// After the end of everything.
+    End,
     /// The header of an xl save file, with the configuration it carries.
     XlHeader,
     /// The 16 bytes that open a libxl stream.
@@ -60,6 +64,8 @@ pub enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Place::Start => write!(f, "start of the stream"),
+            Place::End => write!(f, "end of the stream"),
             Place::XlHeader => write!(f, "xl save-file header"),
             Place::LibxlHeader => write!(f, "libxl header"),
             Place::LibxlRecord { index, record_type: None } => write!(f, "libxl record {index}"),
@@ -171,6 +177,13 @@ pub enum StreamErrorKind {
         what: &'static str,
         /// Its value.
         found: u64,
+    },
+    /// A domain configuration that should be JSON.
+    #[error("the domain configuration is no JSON object of the right shape")]
+    BadConfig {
+        /// Why not.
+        #[source]
+        source: serde_json::Error,
     },
     /// Padding or a reserved field that is not zero.
     #[error("{what} is not zero")]

@@ -16,6 +16,7 @@
 mod bytes;
 pub mod error;
 pub mod fuzz;
+pub mod inspect;
 pub mod libxc;
 pub mod libxl;
 pub mod source;

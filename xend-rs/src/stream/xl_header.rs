@@ -15,6 +15,8 @@ use crate::stream::source::Source;
 pub const MAGIC: [u8; 32] = *b"Xen saved domain, xl format\n \0 \r";
 /// Length without the optional data.
 pub const HEADER_BYTES: usize = 48;
+/// Where the configuration starts, if there is one.
+pub const CONFIG_OFFSET: u64 = (HEADER_BYTES + CONFIG_LENGTH_BYTES) as u64;
 /// Longest optional data that is accepted. A configuration takes a few KiB.
 pub const MAX_OPTIONAL_DATA_BYTES: u32 = 4 << 20;
 

@@ -8,6 +8,8 @@ use crate::stream::libxc::{PAGE_BYTES, PageType, VcpuKind, VcpuState, write};
 use crate::stream::libxl::{self, Emulator, EmulatorId, XenstorePair};
 use crate::stream::xl_header::XlHeader;
 
+const QEMU: Emulator = Emulator { id: EmulatorId::QemuUpstream, index: 0 };
+
 /// A 64-bit PV image with one vCPU and every record such a guest can have.
 pub fn pv_image(version: ImageVersion) -> Vec<u8> {
     let mut out = Vec::new();
@@ -72,12 +74,19 @@ fn hvm_image_rest(out: &mut Vec<u8>) {
 /// A libxl stream of an HVM guest with a device model.
 pub fn libxl_hvm_stream() -> Vec<u8> {
     let mut out = libxl_with_image(&hvm_image_without_optional(ImageVersion::V3));
-    let emulator = Emulator { id: EmulatorId::QemuUpstream, index: 0 };
     let pair = |key: &str, value: &[u8]| XenstorePair { key: key.into(), value: value.into() };
     let pairs =
         [pair("physmap/f0000000/start_addr", b"a0000"), pair("physmap/f0000000/size", b"800000")];
-    built(libxl::write::emulator_xenstore_data(&mut out, emulator, &pairs));
-    built(libxl::write::emulator_context(&mut out, emulator, b"QEVM and so on"));
+    built(libxl::write::emulator_xenstore_data(&mut out, QEMU, &pairs));
+    built(libxl::write::emulator_context(&mut out, QEMU, b"QEVM and so on"));
+    built(libxl::write::end(&mut out));
+    out
+}
+
+/// The same without the nodes of the device model.
+pub fn libxl_hvm_stream_without_xenstore_data() -> Vec<u8> {
+    let mut out = libxl_with_image(&hvm_image_without_optional(ImageVersion::V3));
+    built(libxl::write::emulator_context(&mut out, QEMU, b"QEVM and so on"));
     built(libxl::write::end(&mut out));
     out
 }

@@ -5,6 +5,7 @@ use std::io::Read;
 use super::{Header, Record, RecordHead, RecordType};
 use crate::stream::bytes::padded;
 use crate::stream::error::{Place, StreamError, StreamErrorKind};
+use crate::stream::libxc::GuestType;
 use crate::stream::{Checks, Source};
 
 /// A record that may not come here, or one that is missing.
@@ -19,6 +20,9 @@ pub enum OrderError {
     /// A second image.
     #[error("a second LIBXC_CONTEXT")]
     SecondImage,
+    /// State of a device model for a guest that has none.
+    #[error("{0} for a PV guest, which has no device model")]
+    NoDeviceModel(RecordType),
     /// The image after LIBXC_CONTEXT was not read.
     #[error("the libxc image before this record was not read")]
     ImageUnread,
@@ -37,6 +41,7 @@ pub struct Reader<R> {
     head: Option<RecordHead>,
     /// Where the image started, once LIBXC_CONTEXT came.
     image_offset: Option<u64>,
+    guest_type: Option<GuestType>,
     ended: bool,
 }
 
@@ -56,6 +61,7 @@ impl<R: Read> Reader<R> {
             next_index: 0,
             head: None,
             image_offset: None,
+            guest_type: None,
             ended: false,
         })
     }
@@ -73,6 +79,11 @@ impl<R: Read> Reader<R> {
     /// The stream at the image, for a [`libxc::Reader`](crate::stream::libxc::Reader).
     pub fn image(&mut self) -> Source<&mut Source<R>> {
         self.source.by_ref()
+    }
+
+    /// Tells whose image it was, so that records such a guest cannot have are refused.
+    pub fn set_guest_type(&mut self, guest_type: GuestType) {
+        self.guest_type = Some(guest_type);
     }
 
     /// Gives the stream back, at the byte after what was read.
@@ -115,6 +126,11 @@ impl<R: Read> Reader<R> {
             (RecordType::LibxcContext, None) => Ok(()),
             (RecordType::LibxcContext, Some(_)) => Err(OrderError::SecondImage),
             (_, None) => Err(OrderError::BeforeImage(record)),
+            (RecordType::EmulatorXenstoreData | RecordType::EmulatorContext, Some(_))
+                if self.guest_type == Some(GuestType::X86Pv) =>
+            {
+                Err(OrderError::NoDeviceModel(record))
+            }
             (_, Some(_)) => Ok(()),
         }
     }
