@@ -1,8 +1,9 @@
 //! The migration engine of xend-rs, and what it stands on.
 //!
 //! Start at [`migration`], the heart. Below it are [`hypervisor`] (a guest's memory and state) and
-//! [`stream`] (bytes); [`transport`] is the way to the other host.
+//! [`stream`] (bytes); [`transport`] is the way to the other host and [`cli`] the `xend` program.
 
+pub mod cli;
 pub mod error_line;
 pub mod hypervisor;
 pub mod migration;

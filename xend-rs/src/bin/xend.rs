@@ -1,3 +1,15 @@
 //! The `xend` program.
 
-fn main() {}
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use xend_rs::cli::Cli;
+
+fn main() -> ExitCode {
+    let Err(failure) = Cli::parse().run() else { return ExitCode::SUCCESS };
+    let code = failure.exit_code();
+    // Nobody left to tell: no reason to panic.
+    let _ = writeln!(io::stderr(), "xend: {:#}", anyhow::Error::from(failure));
+    code
+}

@@ -1,5 +1,7 @@
 //! Walking over the fields of a header or record body that is already in memory.
 
+use std::io::{self, Write};
+
 use crate::stream::error::{Expected, Fault, StreamErrorKind};
 
 /// The fields of one body, read in order, little-endian unless the name says otherwise.
@@ -109,4 +111,27 @@ impl<'a> Fields<'a> {
 /// The length of a body once it is padded to 8 bytes.
 pub(crate) fn padded(length: usize) -> usize {
     length.next_multiple_of(8)
+}
+
+/// Writes a record with one write: type, length, body and padding, as both layers have it.
+pub(crate) fn write_record(
+    out: &mut impl Write,
+    number: u32,
+    name: &str,
+    max_bytes: u32,
+    encode_body: impl FnOnce(&mut Vec<u8>),
+) -> io::Result<()> {
+    const HEADER_BYTES: usize = 8;
+    let mut buffer = vec![0; HEADER_BYTES];
+    encode_body(&mut buffer);
+    let body_bytes = buffer.len() - HEADER_BYTES;
+    if body_bytes > max_bytes as usize {
+        // A reader of ours would refuse it.
+        let text = format!("a {name} body of {body_bytes} bytes is over the limit of {max_bytes}");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    buffer[0..4].copy_from_slice(&number.to_le_bytes());
+    buffer[4..8].copy_from_slice(&(body_bytes as u32).to_le_bytes());
+    buffer.resize(HEADER_BYTES + padded(body_bytes), 0);
+    out.write_all(&buffer)
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use crate::stream::libxc;
+use crate::stream::{libxc, libxl};
 
 /// A fault of a stream: what, in which record, at which byte.
 #[derive(Debug)]
@@ -33,6 +33,21 @@ impl Error for StreamError {
 /// The part of a stream a fault is in. Records are counted from 0 in their own layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// The first bytes, while it is not known what they start.
+    Start,
+    /// After the end of everything.
+    End,
+    /// The header of an xl save file, with the configuration it carries.
+    XlHeader,
+    /// The 16 bytes that open a libxl stream.
+    LibxlHeader,
+    /// A record of a libxl stream; no type while its header has not been read.
+    LibxlRecord {
+        /// Position in the stream.
+        index: u64,
+        /// Type, once known.
+        record_type: Option<libxl::RecordType>,
+    },
     /// The 24 bytes that open a libxc image.
     ImageHeader,
     /// The 16 bytes after the image header.
@@ -49,6 +64,14 @@ pub enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Place::Start => write!(f, "start of the stream"),
+            Place::End => write!(f, "end of the stream"),
+            Place::XlHeader => write!(f, "xl save-file header"),
+            Place::LibxlHeader => write!(f, "libxl header"),
+            Place::LibxlRecord { index, record_type: None } => write!(f, "libxl record {index}"),
+            Place::LibxlRecord { index, record_type: Some(t) } => {
+                write!(f, "libxl record {index} ({t})")
+            }
             Place::ImageHeader => write!(f, "libxc image header"),
             Place::DomainHeader => write!(f, "libxc domain header"),
             Place::LibxcRecord { index, record_type: None } => write!(f, "libxc record {index}"),
@@ -155,15 +178,25 @@ pub enum StreamErrorKind {
         /// Its value.
         found: u64,
     },
+    /// A domain configuration that should be JSON.
+    #[error("the domain configuration is no JSON object of the right shape")]
+    BadConfig {
+        /// Why not.
+        #[source]
+        source: serde_json::Error,
+    },
     /// Padding or a reserved field that is not zero.
     #[error("{what} is not zero")]
     NonZeroFill {
         /// The padding or field.
         what: &'static str,
     },
-    /// A record that may not come here, or one that is missing.
+    /// A record that may not come here in an image, or one that is missing.
     #[error(transparent)]
     OutOfOrder(#[from] libxc::OrderError),
+    /// A record that may not come here in a libxl stream.
+    #[error(transparent)]
+    LibxlOutOfOrder(#[from] libxl::OrderError),
     /// The reader was asked for the next record with page contents of this one still unread.
     #[error("{left_bytes} bytes of page contents were left unread")]
     PagesUnread {

@@ -16,8 +16,11 @@
 mod bytes;
 pub mod error;
 pub mod fuzz;
+pub mod inspect;
 pub mod libxc;
+pub mod libxl;
 pub mod source;
+pub mod xl_header;
 
 pub use error::{Place, StreamError, StreamErrorKind};
 pub use source::Source;

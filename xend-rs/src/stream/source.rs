@@ -85,7 +85,7 @@ impl<R: Read> Source<R> {
         what: &'static str,
         length: u64,
     ) -> Result<(), StreamErrorKind> {
-        let mut scratch = [0; 8 << 10];
+        let mut scratch = [0; 32 << 10];
         let mut done = 0;
         while done < length {
             let n = (length - done).min(scratch.len() as u64);

@@ -5,6 +5,10 @@ use crate::stream::libxc::body::{CpuidLeaf, HvmParam, MsrEntry, P2mFrames, PvWid
 use crate::stream::libxc::header::{DomainHeader, GuestType, ImageHeader, ImageVersion};
 use crate::stream::libxc::page_data::{PageEntry, encode_head};
 use crate::stream::libxc::{PAGE_BYTES, PageType, VcpuKind, VcpuState, write};
+use crate::stream::libxl::{self, Emulator, EmulatorId, XenstorePair};
+use crate::stream::xl_header::XlHeader;
+
+const QEMU: Emulator = Emulator { id: EmulatorId::QemuUpstream, index: 0 };
 
 /// A 64-bit PV image with one vCPU and every record such a guest can have.
 pub fn pv_image(version: ImageVersion) -> Vec<u8> {
@@ -65,6 +69,45 @@ fn hvm_image_rest(out: &mut Vec<u8>) {
     let params = [HvmParam { index: 1, value: 0xfeff }, HvmParam { index: 17, value: 0xfefe }];
     built(write::hvm_params(out, &params));
     built(write::end(out));
+}
+
+/// A libxl stream of an HVM guest with a device model.
+pub fn libxl_hvm_stream() -> Vec<u8> {
+    let mut out = libxl_with_image(&hvm_image_without_optional(ImageVersion::V3));
+    let pair = |key: &str, value: &[u8]| XenstorePair { key: key.into(), value: value.into() };
+    let pairs =
+        [pair("physmap/f0000000/start_addr", b"a0000"), pair("physmap/f0000000/size", b"800000")];
+    built(libxl::write::emulator_xenstore_data(&mut out, QEMU, &pairs));
+    built(libxl::write::emulator_context(&mut out, QEMU, b"QEVM and so on"));
+    built(libxl::write::end(&mut out));
+    out
+}
+
+/// The same without the nodes of the device model.
+pub fn libxl_hvm_stream_without_xenstore_data() -> Vec<u8> {
+    let mut out = libxl_with_image(&hvm_image_without_optional(ImageVersion::V3));
+    built(libxl::write::emulator_context(&mut out, QEMU, b"QEVM and so on"));
+    built(libxl::write::end(&mut out));
+    out
+}
+
+/// What `xl save` writes for a PV guest.
+pub fn xl_pv_file() -> Vec<u8> {
+    let config = r#"{"c_info":{"type":"pv","name":"guest"},"b_info":{"max_memkb":64}}"#;
+    let mut out = Vec::new();
+    built(XlHeader::with_json(config).write(&mut out));
+    out.extend(libxl_with_image(&pv_image(ImageVersion::V3)));
+    built(libxl::write::end(&mut out));
+    out
+}
+
+/// A libxl stream up to the end of its image.
+fn libxl_with_image(image: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    built(libxl::write::header(&mut out, &libxl::Header::default()));
+    built(libxl::write::libxc_context(&mut out));
+    out.extend_from_slice(image);
+    out
 }
 
 /// Appends a PAGE_DATA record; each page that has contents is filled with the low byte of its pfn.

@@ -264,3 +264,7 @@ fn bit(record: RecordType) -> u32 {
         known => 1 << known.to_wire(),
     }
 }
+
+#[cfg(test)]
+#[path = "order_tests.rs"]
+mod tests;

@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 
 use crate::hypervisor::types::Pfn;
-use crate::stream::bytes::padded;
+use crate::stream::bytes::write_record;
 use crate::stream::libxc::PAGE_BYTES;
 use crate::stream::libxc::body::{
     CpuidLeaf, HvmParam, MsrEntry, P2mFrames, PvWidth, TscInfo, VcpuState,
@@ -141,18 +141,11 @@ fn framed(
     record_type: RecordType,
     encode_body: impl FnOnce(&mut Vec<u8>),
 ) -> io::Result<()> {
-    const HEADER_BYTES: usize = 8;
-    let mut buffer = vec![0; HEADER_BYTES];
-    encode_body(&mut buffer);
-    let body_bytes = buffer.len() - HEADER_BYTES;
-    if body_bytes > record_type.max_bytes() as usize {
-        // A reader of ours would refuse it.
-        let limit = record_type.max_bytes();
-        let text = format!("a {record_type} body of {body_bytes} bytes is over the {limit} limit");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    }
-    buffer[0..4].copy_from_slice(&record_type.to_wire().to_le_bytes());
-    buffer[4..8].copy_from_slice(&(body_bytes as u32).to_le_bytes());
-    buffer.resize(HEADER_BYTES + padded(body_bytes), 0);
-    out.write_all(&buffer)
+    write_record(
+        out,
+        record_type.to_wire(),
+        record_type.name(),
+        record_type.max_bytes(),
+        encode_body,
+    )
 }
