@@ -1,1 +1,3 @@
 //! The migration engine of xend-rs, and what it stands on.
+
+pub mod hypervisor;

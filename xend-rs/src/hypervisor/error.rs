@@ -19,7 +19,9 @@ pub enum HypervisorError {
         source: io::Error,
     },
     /// This build does not fit the running Xen.
-    #[error("built for Xen {built_for}, but this host runs Xen {running}: rebuild against its libxen-dev")]
+    #[error(
+        "built for Xen {built_for}, but this host runs Xen {running}: rebuild against its libxen-dev"
+    )]
     WrongXen {
         /// The release whose headers this was built with.
         built_for: String,
