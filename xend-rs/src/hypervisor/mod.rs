@@ -5,34 +5,14 @@
 //! hardware cannot be made to do. A device model's own dirty log (HVM guests with QEMU) has its
 //! place on the toolstack's side of the engine: see [`crate::migration::toolstack`].
 
-// mod destination;
+mod destination;
 mod error;
 mod pfn_set;
-// mod source;
+mod source;
 pub mod types;
 pub mod xen;
 
-// pub use destination::{DestinationGuest, MissingPolicies, RingEnd, RingFrames, Rings};
+pub use destination::{DestinationGuest, MissingPolicies, RingEnd, RingFrames, Rings};
 pub use error::{HypervisorError, Result};
 pub use pfn_set::PfnSet;
-// pub use source::{DirtyStats, Liveness, MAX_BATCH_PFNS, PageBatch, SourceGuest};
-
-// Until the stream is merged.
-/// How many pfns Xen types in one call.
-pub const MAX_BATCH_PFNS: usize = 1024;
-/// Liveness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Liveness {
-    /// The guest runs.
-    Running,
-    /// The guest is suspended.
-    Suspended,
-}
-/// What Xen counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DirtyStats {
-    /// Pages that were dirty.
-    pub dirty_pages: u64,
-    /// Write faults that tracking took.
-    pub faults: u64,
-}
+pub use source::{DirtyStats, Liveness, MAX_BATCH_PFNS, PageBatch, SourceGuest};

@@ -1,0 +1,3 @@
+//! Entry points for the fuzz targets, and the sound streams they start from.
+
+pub mod sample;

@@ -1,0 +1,102 @@
+//! Small sound streams: seeds for fuzzing, and what the tests cut short and damage.
+
+use crate::hypervisor::types::Pfn;
+use crate::stream::libxc::body::{CpuidLeaf, HvmParam, MsrEntry, P2mFrames, PvWidth, TscInfo};
+use crate::stream::libxc::header::{DomainHeader, GuestType, ImageHeader, ImageVersion};
+use crate::stream::libxc::page_data::{PageEntry, encode_head};
+use crate::stream::libxc::{PAGE_BYTES, PageType, VcpuKind, VcpuState, write};
+
+/// A 64-bit PV image with one vCPU and every record such a guest can have.
+pub fn pv_image(version: ImageVersion) -> Vec<u8> {
+    let mut out = Vec::new();
+    headers(&mut out, version, GuestType::X86Pv);
+    built(write::pv_info(&mut out, PvWidth::Bits64));
+    static_data(&mut out, version);
+    let frames = P2mFrames { start: 0, end: 15, frames: vec![Pfn(3)] };
+    built(write::pv_p2m_frames(&mut out, &frames));
+    pages(&mut out, &[(0, PageType::Normal), (1, PageType::Invalid), (2, PageType::L1)]);
+    pages(&mut out, &[(7, PageType::L4Pinned), (15, PageType::Broken)]);
+    built(write::tsc_info(&mut out, &tsc_info()));
+    built(write::shared_info(&mut out, &[0x5a; PAGE_BYTES]));
+    let basic = PvWidth::Bits64.vcpu_context_bytes();
+    let state = [
+        (VcpuKind::Basic, basic),
+        (VcpuKind::Extended, 64),
+        (VcpuKind::Xsave, 592),
+        (VcpuKind::Msrs, 48),
+    ];
+    for (kind, bytes) in state {
+        let state = VcpuState { kind, vcpu: 0, state: vec![0x33; bytes] };
+        built(write::pv_vcpu(&mut out, &state));
+    }
+    built(write::end(&mut out));
+    out
+}
+
+/// An HVM image with every record such a guest can have, one of them optional and unknown.
+pub fn hvm_image(version: ImageVersion) -> Vec<u8> {
+    let mut out = hvm_image_up_to_pages(version);
+    built(write::optional(&mut out, 0x8000_1234, b"to be skipped"));
+    hvm_image_rest(&mut out);
+    out
+}
+
+/// The same without the optional record, which Xen's own verifier does not know how to skip.
+pub fn hvm_image_without_optional(version: ImageVersion) -> Vec<u8> {
+    let mut out = hvm_image_up_to_pages(version);
+    hvm_image_rest(&mut out);
+    out
+}
+
+fn hvm_image_up_to_pages(version: ImageVersion) -> Vec<u8> {
+    let mut out = Vec::new();
+    headers(&mut out, version, GuestType::X86Hvm);
+    static_data(&mut out, version);
+    pages(&mut out, &[(0, PageType::Normal), (0xfeff, PageType::Normal)]);
+    built(write::verify(&mut out));
+    pages(&mut out, &[(0, PageType::Normal), (0xa0, PageType::Invalid)]);
+    out
+}
+
+fn hvm_image_rest(out: &mut Vec<u8>) {
+    built(write::tsc_info(out, &tsc_info()));
+    // In the order Xen 4.17 sends them.
+    built(write::hvm_context(out, &[0x77; 203]));
+    let params = [HvmParam { index: 1, value: 0xfeff }, HvmParam { index: 17, value: 0xfefe }];
+    built(write::hvm_params(out, &params));
+    built(write::end(out));
+}
+
+/// Appends a PAGE_DATA record; each page that has contents is filled with the low byte of its pfn.
+pub fn pages(out: &mut Vec<u8>, pages: &[(u64, PageType)]) {
+    let entries: Vec<PageEntry> =
+        pages.iter().map(|(pfn, t)| PageEntry { pfn: Pfn(*pfn), page_type: *t }).collect();
+    encode_head(&entries, out).expect("a batch that fits a record");
+    for entry in entries.iter().filter(|e| e.page_type.has_data()) {
+        out.resize(out.len() + PAGE_BYTES, entry.pfn.0 as u8);
+    }
+}
+
+fn headers(out: &mut Vec<u8>, version: ImageVersion, guest_type: GuestType) {
+    let domain = DomainHeader { guest_type, xen_major: 4, xen_minor: 17 };
+    built(write::headers(out, &ImageHeader { version }, &domain));
+}
+
+fn static_data(out: &mut Vec<u8>, version: ImageVersion) {
+    if version < ImageVersion::V3 {
+        return;
+    }
+    let leaf = CpuidLeaf { leaf: 7, subleaf: 0, registers: [1, 2, 3, 4] };
+    built(write::cpuid_policy(out, &[leaf, CpuidLeaf::default()]));
+    built(write::msr_policy(out, &[MsrEntry { index: 0xce, value: 1 << 31 }]));
+    built(write::static_data_end(out));
+}
+
+fn tsc_info() -> TscInfo {
+    TscInfo { mode: 0, khz: 2_400_000, elapsed_ns: 123_456_789, incarnation: 2 }
+}
+
+/// Writing to memory cannot fail, and the samples are within every limit.
+fn built(written: std::io::Result<()>) {
+    written.expect("a record within its limits, written to memory");
+}

@@ -1,0 +1,127 @@
+//! Writing an image: the headers, and one function per record.
+//!
+//! Each writes its record with one call of [`Write::write_all`]. Only PAGE_DATA is not here: its
+//! head comes from [`page_data`](super::page_data), so that head and pages lie in one buffer.
+
+use std::io::{self, Write};
+
+use crate::hypervisor::types::Pfn;
+use crate::stream::bytes::padded;
+use crate::stream::libxc::PAGE_BYTES;
+use crate::stream::libxc::body::{
+    CpuidLeaf, HvmParam, MsrEntry, P2mFrames, PvWidth, TscInfo, VcpuState,
+};
+use crate::stream::libxc::header::{DomainHeader, ImageHeader};
+use crate::stream::libxc::record::RecordType;
+
+/// The two headers.
+pub fn headers(out: &mut impl Write, image: &ImageHeader, domain: &DomainHeader) -> io::Result<()> {
+    out.write_all(&[image.encode().as_slice(), domain.encode().as_slice()].concat())
+}
+
+/// X86_PV_INFO.
+pub fn pv_info(out: &mut impl Write, width: PvWidth) -> io::Result<()> {
+    record(out, RecordType::PvInfo, |body| width.encode(body))
+}
+
+/// X86_PV_P2M_FRAMES.
+pub fn pv_p2m_frames(out: &mut impl Write, frames: &P2mFrames) -> io::Result<()> {
+    record(out, RecordType::PvP2mFrames, |body| frames.encode(body))
+}
+
+/// X86_PV_VCPU_BASIC, _EXTENDED, _XSAVE or _MSRS.
+pub fn pv_vcpu(out: &mut impl Write, state: &VcpuState) -> io::Result<()> {
+    record(out, RecordType::PvVcpu(state.kind), |body| state.encode(body))
+}
+
+/// SHARED_INFO.
+pub fn shared_info(out: &mut impl Write, page: &[u8; PAGE_BYTES]) -> io::Result<()> {
+    blob(out, RecordType::SharedInfo, page)
+}
+
+/// X86_TSC_INFO.
+pub fn tsc_info(out: &mut impl Write, info: &TscInfo) -> io::Result<()> {
+    record(out, RecordType::TscInfo, |body| info.encode(body))
+}
+
+/// HVM_CONTEXT.
+pub fn hvm_context(out: &mut impl Write, context: &[u8]) -> io::Result<()> {
+    blob(out, RecordType::HvmContext, context)
+}
+
+/// HVM_PARAMS.
+pub fn hvm_params(out: &mut impl Write, params: &[HvmParam]) -> io::Result<()> {
+    record(out, RecordType::HvmParams, |body| HvmParam::encode_all(params, body))
+}
+
+/// X86_CPUID_POLICY.
+pub fn cpuid_policy(out: &mut impl Write, leaves: &[CpuidLeaf]) -> io::Result<()> {
+    record(out, RecordType::CpuidPolicy, |body| leaves.iter().for_each(|leaf| leaf.encode(body)))
+}
+
+/// X86_MSR_POLICY.
+pub fn msr_policy(out: &mut impl Write, entries: &[MsrEntry]) -> io::Result<()> {
+    record(out, RecordType::MsrPolicy, |body| entries.iter().for_each(|e| e.encode(body)))
+}
+
+/// CHECKPOINT_DIRTY_PFN_LIST.
+pub fn checkpoint_dirty_pfn_list(out: &mut impl Write, pfns: &[Pfn]) -> io::Result<()> {
+    record(out, RecordType::CheckpointDirtyPfnList, |body| {
+        body.extend(pfns.iter().flat_map(|pfn| pfn.0.to_le_bytes()));
+    })
+}
+
+/// TOOLSTACK. Nobody accepts it; it is here to show that we do not either.
+pub fn toolstack(out: &mut impl Write, data: &[u8]) -> io::Result<()> {
+    blob(out, RecordType::Toolstack, data)
+}
+
+/// STATIC_DATA_END.
+pub fn static_data_end(out: &mut impl Write) -> io::Result<()> {
+    blob(out, RecordType::StaticDataEnd, &[])
+}
+
+/// VERIFY.
+pub fn verify(out: &mut impl Write) -> io::Result<()> {
+    blob(out, RecordType::Verify, &[])
+}
+
+/// CHECKPOINT.
+pub fn checkpoint(out: &mut impl Write) -> io::Result<()> {
+    blob(out, RecordType::Checkpoint, &[])
+}
+
+/// END.
+pub fn end(out: &mut impl Write) -> io::Result<()> {
+    blob(out, RecordType::End, &[])
+}
+
+/// A record that a reader may skip; `number` gets bit 31 if it has not.
+pub fn optional(out: &mut impl Write, number: u32, body: &[u8]) -> io::Result<()> {
+    blob(out, RecordType::Optional(number), body)
+}
+
+fn blob(out: &mut impl Write, record_type: RecordType, body: &[u8]) -> io::Result<()> {
+    record(out, record_type, |buffer| buffer.extend_from_slice(body))
+}
+
+fn record(
+    out: &mut impl Write,
+    record_type: RecordType,
+    encode_body: impl FnOnce(&mut Vec<u8>),
+) -> io::Result<()> {
+    const HEADER_BYTES: usize = 8;
+    let mut buffer = vec![0; HEADER_BYTES];
+    encode_body(&mut buffer);
+    let body_bytes = buffer.len() - HEADER_BYTES;
+    if body_bytes > record_type.max_bytes() as usize {
+        // A reader of ours would refuse it.
+        let limit = record_type.max_bytes();
+        let text = format!("a {record_type} body of {body_bytes} bytes is over the {limit} limit");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    buffer[0..4].copy_from_slice(&record_type.to_wire().to_le_bytes());
+    buffer[4..8].copy_from_slice(&(body_bytes as u32).to_le_bytes());
+    buffer.resize(HEADER_BYTES + padded(body_bytes), 0);
+    out.write_all(&buffer)
+}
