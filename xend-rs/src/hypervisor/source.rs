@@ -98,7 +98,8 @@ pub trait SourceGuest {
     ///
     /// # Errors
     /// With [`Liveness::Suspended`], any page that has memory and cannot be read.
-    fn read_batch(&mut self, pfns: &[Pfn], liveness: Liveness, batch: &mut PageBatch) -> Result<()>;
+    fn read_batch(&mut self, pfns: &[Pfn], liveness: Liveness, batch: &mut PageBatch)
+    -> Result<()>;
 
     /// Fails if the guest moved a structure that was read at the start (a PV guest's p2m).
     fn check_layout(&mut self) -> Result<()>;

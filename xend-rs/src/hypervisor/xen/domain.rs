@@ -8,6 +8,7 @@ use libxc_sys as sys;
 use super::handles::{Xen, check, last_error};
 use crate::hypervisor::error::{HypervisorError, Result};
 use crate::hypervisor::types::{Domid, PfnRange};
+use crate::stream::libxc::TscInfo;
 
 /// A domain's state, as far as a migration cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,19 +49,6 @@ impl DomainInfo {
                 .then_some(info.max_vcpu_id),
         }
     }
-}
-
-/// How a guest sees the time stamp counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TscState {
-    /// `XEN_CPUID_TSC_MODE_*`.
-    pub mode: u32,
-    /// The guest's frequency.
-    pub khz: u32,
-    /// The guest's time.
-    pub nsec: u64,
-    /// How often it has been moved.
-    pub incarnation: u32,
 }
 
 impl Xen {
@@ -154,15 +142,15 @@ impl Xen {
     }
 
     /// How the guest sees the time stamp counter.
-    pub fn tsc_state(&self, domid: Domid) -> Result<TscState> {
-        let mut tsc = TscState { mode: 0, khz: 0, nsec: 0, incarnation: 0 };
+    pub fn tsc_info(&self, domid: Domid) -> Result<TscInfo> {
+        let mut tsc = TscInfo { mode: 0, khz: 0, elapsed_ns: 0, incarnation: 0 };
         // SAFETY: the values are written to variables of ours.
         let result = unsafe {
             sys::xc_domain_get_tsc_info(
                 self.xch(),
                 u32::from(domid.0),
                 &mut tsc.mode,
-                &mut tsc.nsec,
+                &mut tsc.elapsed_ns,
                 &mut tsc.khz,
                 &mut tsc.incarnation,
             )

@@ -12,6 +12,7 @@ pub mod handles;
 pub mod hvm;
 pub mod hypercall_buffer;
 pub mod log_dirty;
+pub mod pv;
 mod toollog;
 pub mod vcpu;
 

@@ -6,16 +6,16 @@ use libxc_sys as sys;
 
 use super::handles::{Xen, check};
 use super::hypercall_buffer::HypercallBuffer;
+use super::pv::vcpu::{CONTEXT_BYTES, Context};
 use crate::hypervisor::error::{HypervisorError, Result};
 use crate::hypervisor::types::Domid;
+use crate::stream::libxc::VcpuKind;
 
-/// More than any processor's XSAVE area.
-const MAX_XSAVE_BYTES: u64 = 1 << 20;
-/// More than the MSRs that Xen knows how to move.
-const MAX_MSRS: u32 = 4096;
-
-/// The guest context of a 64-bit PV vCPU.
-pub type VcpuContext = sys::vcpu_guest_context_x86_64_t;
+/// What the stream takes, which is more than any processor has.
+const MAX_XSAVE_BYTES: u64 = VcpuKind::Xsave.max_state_bytes() as u64;
+/// What the stream takes, which is more than Xen knows how to move.
+const MAX_MSRS: u32 =
+    VcpuKind::Msrs.max_state_bytes() / size_of::<sys::xen_domctl_vcpu_msr_t>() as u32;
 
 impl Xen {
     /// Whether a vCPU is up.
@@ -28,16 +28,24 @@ impl Xen {
         Ok(info.online != 0)
     }
 
-    /// A vCPU's registers and tables.
-    pub fn vcpu_context(&self, domid: Domid, vcpu: u32) -> Result<Box<VcpuContext>> {
-        // The call writes as much as fits the largest kind of guest.
-        let mut any = Box::new(sys::vcpu_guest_context_any_t::default());
-        // SAFETY: the context is written to a variable of ours.
+    /// A 64-bit vCPU's registers and tables.
+    pub fn vcpu_context(&self, domid: Domid, vcpu: u32) -> Result<Context> {
+        // The call writes a context of the largest kind of guest. It is received as words, for the
+        // padding in it counts.
+        const WORDS: usize = size_of::<sys::vcpu_guest_context_any_t>() / size_of::<u64>();
+        const { assert!(align_of::<sys::vcpu_guest_context_any_t>() == align_of::<u64>()) };
+        const { assert!(WORDS * size_of::<u64>() >= CONTEXT_BYTES) };
+        let mut words = vec![0u64; WORDS];
+        let context = words.as_mut_ptr().cast();
+        // SAFETY: the buffer is as large and as aligned as a context.
         let result =
-            unsafe { sys::xc_vcpu_getcontext(self.xch(), u32::from(domid.0), vcpu, &mut *any) };
+            unsafe { sys::xc_vcpu_getcontext(self.xch(), u32::from(domid.0), vcpu, context) };
         check(result, "get vCPU context", domid)?;
-        // SAFETY: every bit pattern is a valid context, and the guest is a 64-bit one.
-        Ok(Box::new(unsafe { any.x64 }))
+        let mut bytes = Box::new([0; CONTEXT_BYTES]);
+        for (chunk, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
+            *chunk = word.to_ne_bytes();
+        }
+        Ok(Context::new(bytes))
     }
 
     /// A vCPU's callbacks and machine check state as `struct xen_domctl_ext_vcpucontext`; empty
