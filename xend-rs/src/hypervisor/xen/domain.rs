@@ -1,14 +1,15 @@
 //! What Xen knows of a domain as a whole.
 
 use std::ffi::c_uint;
-use std::ptr;
+use std::{io, ptr};
 
 use libxc_sys as sys;
 
-use super::handles::{Xen, check, last_error};
+use super::handles::{Xen, check, error_from, last_error, last_error_for};
+use crate::hypervisor::MAX_BATCH_PFNS;
 use crate::hypervisor::error::{HypervisorError, Result};
 use crate::hypervisor::types::{Domid, PfnRange};
-use crate::stream::libxc::TscInfo;
+use crate::stream::libxc::{PageType, TscInfo};
 
 /// A domain's state, as far as a migration cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,19 +113,23 @@ impl Xen {
         Ok(count)
     }
 
-    /// Replaces each frame in `frames` (machine frames of a PV guest, guest frames of an HVM
-    /// guest) by its type, `XEN_DOMCTL_PFINFO_*`. `range` is what an error says it was for.
+    /// What each of `frames` is (machine frames of a PV guest, guest frames of an HVM guest).
+    /// `frames` is used up. `range` is what an error says it was for.
     ///
     /// # Panics
-    /// For more than [`MAX_BATCH_PFNS`](crate::hypervisor::MAX_BATCH_PFNS) frames.
+    /// For more than [`MAX_BATCH_PFNS`] frames.
     pub fn page_types(
         &self,
         domid: Domid,
         frames: &mut [u64],
         range: Option<PfnRange>,
-    ) -> Result<()> {
-        assert!(frames.len() <= crate::hypervisor::MAX_BATCH_PFNS, "Xen types 1024 frames a call");
-        // SAFETY: the array is as long as is said, and is written in place.
+    ) -> Result<Vec<PageType>> {
+        const WHAT: &str = "get page types";
+        assert!(frames.len() <= MAX_BATCH_PFNS, "Xen types {MAX_BATCH_PFNS} frames in one call");
+        if frames.is_empty() {
+            return Ok(Vec::new());
+        }
+        // SAFETY: the array is as long as is said, and each frame in it is replaced by its type.
         let result = unsafe {
             sys::xc_get_pfn_type_batch(
                 self.xch(),
@@ -133,12 +138,17 @@ impl Xen {
                 frames.as_mut_ptr(),
             )
         };
-        match check(result, "get page types", domid) {
-            Err(HypervisorError::Call { operation, domid, source, .. }) => {
-                Err(HypervisorError::Call { operation, domid, range, source })
-            }
-            other => other.map(drop),
+        if result < 0 {
+            return Err(last_error_for(WHAT, domid, range));
         }
+        let from_xen = |&word: &u64| {
+            let bits = (word >> sys::XEN_DOMCTL_PFINFO_LTAB_SHIFT) as u8 & 0xf;
+            PageType::from_bits(bits).ok_or_else(|| {
+                let unknown = io::Error::other(format!("Xen knows a page type {bits:#x}"));
+                error_from(unknown, WHAT, domid, range)
+            })
+        };
+        frames.iter().map(from_xen).collect()
     }
 
     /// How the guest sees the time stamp counter.

@@ -13,7 +13,9 @@ pub mod hvm;
 pub mod hypercall_buffer;
 pub mod log_dirty;
 pub mod pv;
+pub mod save;
 mod toollog;
 pub mod vcpu;
 
 pub use handles::Xen;
+pub use save::XenSource;
