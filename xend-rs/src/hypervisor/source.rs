@@ -93,8 +93,10 @@ pub trait SourceGuest {
     /// Appends private copies of the pages of `pfns` to `batch`: at most
     /// [`MAX_BATCH_PFNS`] of them, all of them within the last window.
     ///
-    /// A pfn without memory gets an entry of type [`Invalid`](crate::stream::libxc::PageType) and, with [`Liveness::Running`], is owed. A
-    /// page table that is changing under a running guest gets no entry and is owed.
+    /// A pfn without memory gets an entry of type XTAB (`Invalid`). Should it get memory while the guest runs,
+    /// that counts as a write to it: either [`take_dirty`](Self::take_dirty) will report it, or it
+    /// is owed from now on. A page table that is changing under a running guest gets no entry and
+    /// is owed.
     ///
     /// # Errors
     /// With [`Liveness::Suspended`], any page that has memory and cannot be read.
