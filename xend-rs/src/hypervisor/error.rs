@@ -72,6 +72,31 @@ pub enum HypervisorError {
         /// Which state, and what is wrong with it.
         what: String,
     },
+    /// Xen does not take state that the stream carries.
+    #[error("{domid}: cannot restore: Xen refused {what}")]
+    Refused {
+        /// The half-built domain.
+        domid: Domid,
+        /// Which state.
+        what: String,
+        /// What Xen answered.
+        source: io::Error,
+    },
+    /// There is no memory for the guest here.
+    #[error(
+        "{domid}: no memory for {pages} more pages: the host has no free memory left, or the \
+         domain has all that it may have, {max_pages} pages"
+    )]
+    NoMemory {
+        /// The half-built domain.
+        domid: Domid,
+        /// Pages that were asked for.
+        pages: u64,
+        /// Pages that the domain may have.
+        max_pages: u64,
+        /// What Xen answered.
+        source: io::Error,
+    },
     /// The guest has a feature that cannot be migrated.
     #[error("{domid}: cannot be migrated: {what}")]
     Unsupported {
@@ -88,7 +113,9 @@ impl HypervisorError {
         match self {
             Self::NoXen { source, .. }
             | Self::Call { source, .. }
-            | Self::NoTracking { source, .. } => source.raw_os_error(),
+            | Self::NoTracking { source, .. }
+            | Self::Refused { source, .. }
+            | Self::NoMemory { source, .. } => source.raw_os_error(),
             Self::NoSuchDomain { .. } => Some(nix::libc::ESRCH),
             Self::WrongXen { .. }
             | Self::BadGuest { .. }

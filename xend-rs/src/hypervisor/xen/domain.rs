@@ -28,6 +28,8 @@ pub struct DomainInfo {
     pub shared_info_frame: u64,
     /// Its highest vCPU id; `None` if it has no vCPU.
     pub max_vcpu_id: Option<u32>,
+    /// Bits of a guest-physical address.
+    pub address_bits: u8,
 }
 
 impl DomainInfo {
@@ -48,6 +50,7 @@ impl DomainInfo {
             shared_info_frame: info.shared_info_frame,
             max_vcpu_id: (info.max_vcpu_id != sys::XEN_INVALID_MAX_VCPU_ID as u32)
                 .then_some(info.max_vcpu_id),
+            address_bits: info.gpaddr_bits,
         }
     }
 }

@@ -11,11 +11,15 @@ pub mod foreign;
 pub mod handles;
 pub mod hvm;
 pub mod hypercall_buffer;
+mod inherited_fd;
 pub mod log_dirty;
 pub mod pv;
+pub mod restore;
 pub mod save;
 mod toollog;
 pub mod vcpu;
 
 pub use handles::Xen;
+pub use inherited_fd::inherited_fd;
+pub use restore::XenDestination;
 pub use save::XenSource;
