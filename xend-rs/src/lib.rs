@@ -1,10 +1,12 @@
 //! The migration engine of xend-rs, and what it stands on.
 //!
 //! Start at [`migration`], the heart. Below it are [`hypervisor`] (a guest's memory and state) and
-//! [`stream`] (bytes); [`transport`] is the way to the other host and [`cli`] the `xend` program.
+//! [`stream`] (bytes); around it [`transport`] (the way to the other host), [`helper`] (the engine
+//! as libxl's save helper) and [`cli`] (the `xend` program).
 
 pub mod cli;
 pub mod error_line;
+pub mod helper;
 pub mod hypervisor;
 pub mod migration;
 pub mod stream;

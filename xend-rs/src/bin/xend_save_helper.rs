@@ -1,3 +1,8 @@
-//! A drop-in for `libxl-save-helper`.
+//! A drop-in for Xen's `libxl-save-helper`: see [`xend_rs::helper`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    xend_rs::helper::run(&args)
+}

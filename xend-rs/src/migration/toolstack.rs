@@ -2,7 +2,7 @@
 //!
 //! The engine moves memory and state. Who talks to the guest's kernel, to a device model, to
 //! xenstored and to the person who waits is the toolstack: libxl behind
-//! `xend-save-helper`, or `xend` itself. Each call may take as long as the guest
+//! [`xend-save-helper`](crate::helper), or `xend` itself. Each call may take as long as the guest
 //! does; each has its own deadline on the toolstack's side.
 
 use std::io;
