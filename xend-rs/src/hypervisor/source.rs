@@ -87,7 +87,8 @@ pub trait SourceGuest {
     fn disable_log_dirty(&mut self) -> Result<()>;
 
     /// Says which pfns the next [`read_batch`](Self::read_batch) calls will ask for, in that order,
-    /// so that they can be mapped in one go. Replaces what an earlier call announced.
+    /// so that they can be mapped in one go. Replaces what an earlier call announced. Pages that are
+    /// to be read with [`Liveness::Suspended`] must be announced after the suspend.
     fn map_window(&mut self, pfns: &[Pfn]) -> Result<()>;
 
     /// Appends private copies of the pages of `pfns` to `batch`: at most

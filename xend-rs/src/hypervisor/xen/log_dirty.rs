@@ -1,5 +1,6 @@
 //! Write tracking: Xen notes each page that a guest writes to (*log-dirty mode*).
 
+use std::error::Error;
 use std::ffi::c_uint;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,9 +65,14 @@ impl LogDirty {
         if !self.is_on {
             return Ok(());
         }
-        self.control(sys::XEN_DOMCTL_SHADOW_OP_OFF, "stop write tracking")?;
-        self.is_on = false;
-        Ok(())
+        match self.control(sys::XEN_DOMCTL_SHADOW_OP_OFF, "stop write tracking") {
+            // A domain that is gone is not tracked.
+            Ok(()) | Err(HypervisorError::NoSuchDomain { .. }) => {
+                self.is_on = false;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Adds the pages written since the last call to `into`, and marks them clean.
@@ -152,8 +158,8 @@ impl LogDirty {
 impl Drop for LogDirty {
     fn drop(&mut self) {
         if let Err(error) = self.disable() {
-            // A domain that has been destroyed meanwhile is the usual reason, and a good one.
-            log::debug!("{error}: {:?}", error.errno());
+            let source = error.source().map(ToString::to_string).unwrap_or_default();
+            log::warn!("{error}: {source}");
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::hypervisor::error::Result;
 use crate::hypervisor::types::{Domid, Pfn, PfnRange};
 use crate::hypervisor::xen::Xen;
 use crate::hypervisor::{MAX_BATCH_PFNS, PfnSet};
+use crate::stream::libxc::PageType;
 
 /// The holes seen so far that have not been filled since.
 #[derive(Debug)]
@@ -22,9 +23,14 @@ impl Holes {
         Self { pfns: PfnSet::empty(pfn_count), total_pages }
     }
 
-    /// Notes that `pfn` has no memory.
-    pub(super) fn insert(&mut self, pfn: Pfn) {
-        self.pfns.insert(pfn);
+    /// Notes what these pfns have just been seen to be.
+    pub(super) fn note(&mut self, seen: impl Iterator<Item = (Pfn, PageType)>) {
+        for (pfn, page_type) in seen {
+            match page_type {
+                PageType::Invalid => self.pfns.insert(pfn),
+                _ => self.pfns.remove(pfn),
+            }
+        }
     }
 
     /// Moves the holes that have memory now to `into`.
@@ -73,12 +79,12 @@ mod tests {
     #[test]
     fn a_filled_hole_is_reported_once() {
         let mut holes = Holes::new(100, 50);
-        for pfn in [3, 64, 99] {
-            holes.insert(Pfn(pfn));
-        }
+        let hole = |pfn| (Pfn(pfn), PageType::Invalid);
+        holes.note([3, 64, 70, 99].map(hole).into_iter());
+        holes.note([(Pfn(70), PageType::L1)].into_iter());
         let mut dirty = PfnSet::empty(100);
         dirty.insert(Pfn(1));
-        holes.take_filled(&mut dirty, |pfn| pfn == Pfn(64));
+        holes.take_filled(&mut dirty, |pfn| pfn >= Pfn(64) && pfn < Pfn(99));
         assert_eq!(dirty.iter().collect::<Vec<_>>(), [Pfn(1), Pfn(64)]);
         dirty.clear();
         holes.take_filled(&mut dirty, |pfn| pfn == Pfn(64));

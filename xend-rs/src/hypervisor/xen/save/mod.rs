@@ -1,7 +1,7 @@
 //! The source side: a running domain as a [`SourceGuest`].
 //!
 //! [`XenSource`] has what PV and HVM guests share: write tracking, the window of mapped pages, the
-//! holes. What differs is in [`pv`] and [`hvm`].
+//! holes. What differs is in `pv` and `hvm`.
 
 mod holes;
 mod hvm;
@@ -59,6 +59,9 @@ impl XenSource {
         let xen = Xen::open()?;
         let info = xen.domain_info(domid)?;
         let unsupported = |what: &str| HypervisorError::Unsupported { domid, what: what.into() };
+        if domid == Domid(0) {
+            return Err(unsupported("it is Dom0"));
+        }
         if info.is_dying {
             return Err(unsupported("it is being destroyed"));
         }
@@ -192,6 +195,7 @@ impl SourceGuest for XenSource {
             Kind::Pv(pv) => pv.window_pages(pfns),
             Kind::Hvm(hvm) => hvm.window_pages(&self.xen, self.domid, pfns)?,
         };
+        self.holes.note(pages.iter().map(|page| (page.pfn, page.page_type)));
         self.window = Window::map(&self.xen, self.domid, pages)?;
         Ok(())
     }
@@ -210,10 +214,11 @@ impl SourceGuest for XenSource {
                 pages.iter().map(|&at| (self.window.frame(at), self.window.page_type(at))).collect()
             }
         };
+        if matches!(self.kind, Kind::Pv(_)) {
+            self.holes
+                .note(pfns.iter().copied().zip(types.iter().map(|&(_, page_type)| page_type)));
+        }
         for ((&pfn, at), (frame, page_type)) in pfns.iter().zip(pages).zip(types) {
-            if page_type == PageType::Invalid {
-                self.holes.insert(pfn);
-            }
             if page_type.has_data()
                 && let Err(failure) = self.read_page(at, frame, page_type, &mut batch.data)
             {
@@ -303,3 +308,9 @@ impl Unreadable {
         }
     }
 }
+
+/// The engine reads pages on a thread of their own.
+const _: () = {
+    const fn can_be_sent<T: Send>() {}
+    can_be_sent::<XenSource>();
+};
