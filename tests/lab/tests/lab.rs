@@ -144,9 +144,23 @@ fn a_shaped_link_is_that_slow(lab: &Lab) {
 /// Without shadow paging on the source stock `xl` cannot track a PV guest's writes: a migration
 /// from `b` fails, and from `a` to `b` it works. Both ways round the guest lives.
 fn a_failed_migration_is_a_report(lab: &Lab, guest: &Guest) {
-    let options = MigrateOptions::default();
+    let helper = std::env::temp_dir().join(format!("lab-helper-{}", std::process::id()));
+    let script = "#!/bin/sh\necho $MARK >/run/helper-ran\n\
+                  exec /usr/lib/xen-4.17/bin/libxl-save-helper \"$@\"\n";
+    fs::write(&helper, script).expect("a helper");
+    let options = MigrateOptions {
+        source_helper: Some(helper.clone()),
+        dest_helper: Some(helper.clone()),
+        environment: vec!["MARK=told".to_owned()],
+        ..MigrateOptions::default()
+    };
     let there = lab.migrate("a", "b", guest, &options).expect("a report");
+    fs::remove_file(&helper).expect("removed");
     assert!(there.succeeded(), "{there:?}");
+    for host in lab.hosts() {
+        assert_eq!(host.get("/run/helper-ran").expect("it ran"), b"told\n");
+    }
+    let options = MigrateOptions::default();
     assert!(there.wire_bytes > 30_000_000 && there.client.longest_gap_ms > 100.0, "{there:?}");
     let back = lab.migrate("b", "a", guest, &options).expect("a report");
     assert!(!back.succeeded());
