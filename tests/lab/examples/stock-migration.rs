@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lab::shell::Door;
 use lab::{
     GuestKind, GuestSpec, HostSpec, Hypervisor, Isolation, Lab, MigrateOptions, MigrateReport,
     WorkloadSpec, images,
@@ -28,12 +29,16 @@ fn main() -> Result<()> {
     let (migrations, mbit) = (number(1, 2)?, number(2, 0)?);
     let (hot_mib, writes_per_s) = (number(3, 4)?, number(4, 200)?);
 
+    lab::check_machine()?;
+    let door = Door::take()?;
     let images = images::ensure()?;
     let isolation = Isolation::enter()?;
     lab::end_tidily_on_signals()?;
     let start = Instant::now();
     let lab = Lab::up(isolation, &images, &[HostSpec::new(Hypervisor::Shadow); 2])?;
     println!("two hosts are up after {:.1} s", start.elapsed().as_secs_f32());
+    // So that `lab shell a` works meanwhile.
+    door.open(&lab);
     let result = to_and_fro(
         &lab,
         kind,

@@ -17,6 +17,8 @@ const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
 const CONSOLE_PERIOD: Duration = Duration::from_secs(5);
 /// How long the check of the emulator takes at a guest's start.
 const SIMD_CHECK_SECONDS: u32 = 2;
+/// What kernel, file system and page tables of a small guest take of its memory.
+const SYSTEM_MIB: u32 = 85;
 /// An answer that has not come by then is asked for again: UDP loses things.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 const ANSWER_LIMIT_BYTES: usize = 65536;
@@ -77,6 +79,27 @@ pub struct VerifyReport {
 }
 
 impl GuestSpec {
+    /// Refuses what would fail later and less clearly.
+    fn check(&self) -> Result<()> {
+        let refuse = |reason: String| Err(LabError::Guest { guest: self.name.clone(), reason });
+        let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if self.name.is_empty() || !self.name.chars().all(good) {
+            return refuse("a name has letters, digits, `-` and `_` only".to_owned());
+        }
+        let [a, b, c, d] = self.ip.octets();
+        if [a, b, c] != [10, 77, 0] || !(100..255).contains(&d) {
+            return refuse(format!("{} is not within 10.77.0.100 to .254", self.ip));
+        }
+        let needed = self.workload.memory_mib + SYSTEM_MIB;
+        if self.memory_mib < needed {
+            return refuse(format!(
+                "a workload of {} MiB needs a guest of {needed} MiB or more",
+                self.workload.memory_mib
+            ));
+        }
+        Ok(())
+    }
+
     /// The guest's configuration for `xl`.
     #[must_use]
     pub fn xl_config(&self) -> String {
@@ -113,14 +136,7 @@ impl Host {
     /// What `xl` said, or why the workload does not answer with the end of the guest's console;
     /// [`LabError::Emulator`] when the check of the emulator fails in the guest.
     pub fn create_guest(&self, spec: &GuestSpec) -> Result<Guest> {
-        let fits = !spec.name.is_empty()
-            && spec.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
-        if !fits {
-            return Err(LabError::Guest {
-                guest: spec.name.clone(),
-                reason: "is not a name of letters, digits, `-` and `_`".to_owned(),
-            });
-        }
+        spec.check()?;
         let config = format!("/root/{}.cfg", spec.name);
         self.put_bytes(spec.xl_config().as_bytes(), &config, 0o644)?;
         self.run_ok(&format!("xl create {config}"), CREATE_TIMEOUT)?;

@@ -1,7 +1,8 @@
 //! The lab itself: hosts, the link between them, the outside observer.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::{LabError, Result};
 use crate::host::Host;
@@ -9,12 +10,13 @@ use crate::images::{Hypervisor, Images};
 use crate::isolation::Isolation;
 use crate::net::Link;
 use crate::qemu::Machine;
-use crate::require_program;
 use crate::watch::Watch;
 use crate::workdir::WorkDir;
 
 /// With two hosts at once on two busy cores a boot takes 15 to 40 s.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(240);
+/// The names of the hosts are single letters.
+const MAX_HOSTS: usize = 26;
 const LOG_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_COMMAND_PORT: u16 = 5000;
 const FIRST_SHELL_PORT: u16 = 5100;
@@ -62,7 +64,9 @@ impl Lab {
     /// What this machine lacks, or why a host did not come up, with the end of its console. The
     /// whole consoles are then kept under target/lab-logs.
     pub fn up(isolation: Isolation, images: &Images, specs: &[HostSpec]) -> Result<Self> {
-        check_machine(specs)?;
+        if specs.is_empty() || specs.len() > MAX_HOSTS {
+            return Err(LabError::Missing(format!("a lab has 1 to {MAX_HOSTS} hosts")));
+        }
         let work = WorkDir::create()?;
         let machines: Vec<Machine> = specs.iter().zip(0u8..).map(machine).collect();
         let names: Vec<&str> = machines.iter().map(|machine| machine.name.as_str()).collect();
@@ -84,6 +88,21 @@ impl Lab {
         for host in &self.hosts {
             host.check_emulator()?;
             host.run_ok("xl list", BOOT_TIMEOUT)?;
+        }
+        self.set_clocks()
+    }
+
+    /// Sets all wall clocks to this machine's, at the same moment. At boot they may be a second
+    /// apart, and a guest that goes from one to the other takes that for time it was suspended.
+    fn set_clocks(&self) -> Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let next_second = Duration::from_secs(now.as_secs() + 1);
+        thread::sleep(next_second.saturating_sub(now));
+        let command = format!("date -u -s @{}", next_second.as_secs());
+        let jobs =
+            self.hosts.iter().map(|host| host.spawn(&command)).collect::<Result<Vec<_>>>()?;
+        for job in jobs {
+            job.wait(LOG_TIMEOUT)?;
         }
         Ok(())
     }
@@ -147,20 +166,4 @@ fn machine((spec, index): (&HostSpec, u8)) -> Machine {
         command_port: FIRST_COMMAND_PORT + u16::from(index),
         shell_port: FIRST_SHELL_PORT + u16::from(index),
     }
-}
-
-/// Says what is missing before anything is started.
-fn check_machine(specs: &[HostSpec]) -> Result<()> {
-    if specs.is_empty() || specs.len() > 26 {
-        return Err(LabError::Missing("a lab has 1 to 26 hosts".to_owned()));
-    }
-    for program in ["qemu-system-x86_64", "setpriv", "ip", "tc"] {
-        require_program(program)?;
-    }
-    if !std::path::Path::new("/dev/net/tun").exists() {
-        return Err(LabError::Missing(
-            "there is no /dev/net/tun on this machine: run `modprobe tun`".to_owned(),
-        ));
-    }
-    Ok(())
 }

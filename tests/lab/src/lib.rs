@@ -42,7 +42,7 @@ pub use exec::{Background, Output};
 pub use guest::{Guest, GuestKind, GuestSpec, VerifyReport, WorkloadSpec};
 pub use host::{Domain, Host};
 pub use images::{Hypervisor, Images};
-pub use isolation::Isolation;
+pub use isolation::{Isolation, check_machine};
 pub use lab::{HostSpec, Lab};
 pub use migrate::{MigrateOptions, MigrateReport};
 pub use net::{Link, LinkCounters, OBSERVER_IP};

@@ -7,7 +7,8 @@ use std::thread;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use lab::{HostSpec, Hypervisor, Isolation, Lab, images, shell};
+use lab::shell::{self, Door};
+use lab::{HostSpec, Hypervisor, Isolation, Lab, images};
 
 /// Real Xen hosts in QEMU on this machine.
 #[derive(Debug, Parser)]
@@ -79,6 +80,8 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
 }
 
 fn up(hosts: u8, hypervisor: Kind) -> anyhow::Result<()> {
+    lab::check_machine()?;
+    let door = Door::take()?;
     let images = images::ensure()?;
     let isolation = Isolation::enter()?;
     lab::end_tidily_on_signals()?;
@@ -89,7 +92,7 @@ fn up(hosts: u8, hypervisor: Kind) -> anyhow::Result<()> {
     println!("lab: booting {hosts} hosts");
     let started = Instant::now();
     let lab = Lab::up(isolation, &images, &vec![HostSpec::new(kind); hosts.into()])?;
-    shell::serve(&lab)?;
+    door.open(&lab);
     println!("lab: up after {:.0} s", started.elapsed().as_secs_f32());
     for host in lab.hosts() {
         println!("  host {0}, {1}: `lab shell {0}` in another terminal", host.name(), host.ip());

@@ -1,8 +1,8 @@
 //! A running lab's door for other terminals: shells and commands in its Dom0s.
 //!
 //! The hosts are in a network namespace that another process cannot reach; a unix socket in a
-//! folder of the user's own is passed through it. A connection begins with one line, `shell HOST`
-//! or `run HOST BYTES` with the command after it.
+//! folder of the user's own is passed through it. A connection begins with one line of JSON
+//! that says what is wanted.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -23,6 +23,7 @@ use crate::lab::Lab;
 
 /// A command given to `lab run` may take this long.
 const RUN_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+const SOCKET: &str = "lab.sock";
 const REQUEST_LIMIT_BYTES: u64 = 64 * 1024;
 
 /// What a connection to the door asks for.
@@ -52,39 +53,50 @@ struct Entrance {
     shell_port: u16,
 }
 
-/// Opens the door of a running lab; it stays open as long as the process lives.
-///
-/// # Errors
-/// When another lab of this user has its door open, or the socket cannot be made.
-pub fn serve(lab: &Lab) -> Result<PathBuf> {
-    let folder = runtime_folder()?;
-    let path = folder.join("lab.sock");
-    if UnixStream::connect(&path).is_ok() {
-        return Err(LabError::Missing(format!(
-            "another lab is up already (its socket is {}): end that one first",
-            path.display()
-        )));
-    }
-    // What a killed lab left: nobody listens there.
-    let _ = fs::remove_file(&path);
-    let listener = UnixListener::bind(&path).map_err(LabError::file("listen on", &path))?;
-    let entrances: Vec<Entrance> = lab
-        .hosts()
-        .iter()
-        .map(|host| Entrance {
-            name: host.name().to_owned(),
-            server: host.command_server(),
-            shell_port: host.shell_port(),
-        })
-        .collect();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let entrances = entrances.clone();
-            // A visitor who breaks off is no concern of the lab's.
-            thread::spawn(move || drop(answer(stream, &entrances)));
+/// The door, taken but not open yet: there is one per user.
+#[derive(Debug)]
+pub struct Door {
+    listener: UnixListener,
+}
+
+impl Door {
+    /// Takes the door. Do it before hosts are booted, to learn at once that another lab has it.
+    ///
+    /// # Errors
+    /// When another lab of this user has it, or the socket cannot be made.
+    pub fn take() -> Result<Self> {
+        let path = runtime_folder()?.join(SOCKET);
+        if UnixStream::connect(&path).is_ok() {
+            return Err(LabError::Missing(format!(
+                "another lab is up already (its socket is {}): end that one first",
+                path.display()
+            )));
         }
-    });
-    Ok(path)
+        // What a killed lab left: nobody listens there.
+        let _ = fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).map_err(LabError::file("listen on", &path))?;
+        Ok(Self { listener })
+    }
+
+    /// Opens it to the hosts of a lab, for as long as the process lives.
+    pub fn open(self, lab: &Lab) {
+        let entrances: Vec<Entrance> = lab
+            .hosts()
+            .iter()
+            .map(|host| Entrance {
+                name: host.name().to_owned(),
+                server: host.command_server(),
+                shell_port: host.shell_port(),
+            })
+            .collect();
+        thread::spawn(move || {
+            for stream in self.listener.incoming().flatten() {
+                let entrances = entrances.clone();
+                // A visitor who breaks off is no concern of the lab's.
+                thread::spawn(move || drop(answer(stream, &entrances)));
+            }
+        });
+    }
 }
 
 /// Connects this terminal to a shell in a Dom0, until that shell ends.
@@ -221,7 +233,7 @@ impl Drop for RawTerminal {
 }
 
 fn connect() -> Result<UnixStream> {
-    let path = runtime_folder()?.join("lab.sock");
+    let path = runtime_folder()?.join(SOCKET);
     UnixStream::connect(&path).map_err(|_| {
         LabError::Missing("no lab is up: start one with `lab up` in another terminal".to_owned())
     })

@@ -11,45 +11,26 @@ mod guest;
 mod hypervisor;
 mod kernel;
 mod packages;
+mod selection;
 
 use std::env;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 pub use hypervisor::Hypervisor;
 
 use crate::error::{LabError, Result};
 use crate::program;
 use binaries::Binaries;
-use packages::Package;
-
-/// The packages of a Dom0, besides the kernel. Libraries that are missing here are taken from
-/// this machine.
-const TOOL_PACKAGES: &[&str] = &[
-    "busybox-static",
-    "libxencall1",
-    "libxendevicemodel1",
-    "libxenevtchn1",
-    "libxenforeignmemory1",
-    "libxengnttab1",
-    "libxenhypfs1",
-    "libxenmisc4.17",
-    "libxenstore4",
-    "libxentoolcore1",
-    "libxentoollog1",
-    "libyajl2",
-    "libncurses6",
-    "libtinfo6",
-    "libwrap0",
-    "socat",
-    "xen-utils-4.17",
-    "xenstore-utils",
-];
+use selection::Selection;
 
 /// Raised when the way an image is put together changes.
 const FORMAT: u32 = 1;
+
+/// How many sets of images are kept besides the one in use, at 125 MiB each.
+const KEPT_SETS: usize = 4;
 
 /// Everything that a host boots from, as files in the cache.
 #[derive(Debug, Clone)]
@@ -95,21 +76,11 @@ pub fn ensure() -> Result<Images> {
     for tool in ["apt-get", "apt-cache", "dpkg", "ldd", "xz", "gzip", "strip"] {
         crate::require_program(tool)?;
     }
-    let binaries = binaries::build()?;
-    let kernel_name = packages::current_kernel()?;
-    let mut names = vec![kernel_name.as_str()];
-    names.extend(TOOL_PACKAGES);
-    let mut wanted = packages::candidates(&names)?;
-    let tools = wanted.split_off(1);
-    let recipe = Recipe {
-        hypervisors: hypervisor::choose(&cache)?,
-        kernel: wanted.remove(0),
-        tools,
-        binaries,
-    };
+    let recipe = Recipe { packages: selection::current(&cache)?, binaries: binaries::build()? };
     let folder = cache.join("images").join(recipe.key()?);
     if !folder.exists() {
         build(&cache, &recipe, &folder)?;
+        remove_old(&cache.join("images"), &folder);
         println!("lab: images are ready, after {:.0} s", started.elapsed().as_secs_f32());
     }
     Ok(Images { folder })
@@ -119,11 +90,24 @@ fn cache_folder() -> PathBuf {
     env::var_os("XEND_LAB_CACHE").map_or_else(|| "/var/cache/xend-rs-lab".into(), PathBuf::from)
 }
 
+/// Removes the older sets of images but for a few, which other checkouts may be using. What cannot
+/// be removed is left: it is in nobody's way.
+fn remove_old(images: &Path, newest: &Path) {
+    let Ok(entries) = fs::read_dir(images) else { return };
+    let mut sets: Vec<(SystemTime, PathBuf)> = entries
+        .flatten()
+        .filter(|entry| entry.path() != newest)
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    sets.sort();
+    for (_, folder) in sets.into_iter().rev().skip(KEPT_SETS) {
+        let _ = fs::remove_dir_all(folder);
+    }
+}
+
 /// What one set of images is made of.
 struct Recipe {
-    hypervisors: hypervisor::Choice,
-    kernel: Package,
-    tools: Vec<Package>,
+    packages: Selection,
     binaries: Binaries,
 }
 
@@ -132,16 +116,13 @@ impl Recipe {
     fn key(&self) -> Result<String> {
         let mut hasher = DefaultHasher::new();
         FORMAT.hash(&mut hasher);
-        let packages = [&self.hypervisors.shadow, &self.hypervisors.no_shadow, &self.kernel];
-        for package in packages.into_iter().chain(&self.tools) {
-            (&package.name, &package.version).hash(&mut hasher);
-        }
+        self.packages.hash(&mut hasher);
         for path in self.binaries.all() {
             fs::read(path).map_err(LabError::file("read", path))?.hash(&mut hasher);
         }
         dom0::SCRIPTS.hash(&mut hasher);
         guest::INIT.hash(&mut hasher);
-        Ok(format!("{}-{:016x}", self.kernel.version, hasher.finish()))
+        Ok(format!("{}-{:016x}", self.packages.kernel.version, hasher.finish()))
     }
 }
 
@@ -150,8 +131,9 @@ fn build(cache: &Path, recipe: &Recipe, folder: &Path) -> Result<()> {
     fs::create_dir_all(&parent).map_err(LabError::file("create", &parent))?;
     // Built beside, renamed at the end: a set that has its name is whole.
     let work = tempfile::tempdir_in(&parent).map_err(LabError::file("create", &parent))?;
-    let kernel_root = packages::unpacked(cache, &recipe.kernel)?;
-    let tools: Vec<PathBuf> = recipe
+    let packages = &recipe.packages;
+    let kernel_root = packages::unpacked(cache, &packages.kernel)?;
+    let tools: Vec<PathBuf> = packages
         .tools
         .iter()
         .map(|package| packages::unpacked(cache, package))
@@ -162,11 +144,10 @@ fn build(cache: &Path, recipe: &Recipe, folder: &Path) -> Result<()> {
         .ok_or_else(|| LabError::Missing("busybox-static has no bin/busybox".to_owned()))?;
 
     let built = Images { folder: work.path().to_path_buf() };
-    println!("lab: unpacking the hypervisors and the kernel {}", recipe.kernel.name);
-    for (package, kind) in [
-        (&recipe.hypervisors.shadow, Hypervisor::Shadow),
-        (&recipe.hypervisors.no_shadow, Hypervisor::NoShadow),
-    ] {
+    println!("lab: unpacking the hypervisors and the kernel {}", packages.kernel.name);
+    for (package, kind) in
+        [(&packages.shadow, Hypervisor::Shadow), (&packages.no_shadow, Hypervisor::NoShadow)]
+    {
         hypervisor::unpack_image(cache, package, &built.hypervisor(kind))?;
     }
     kernel::unpack_image(&kernel_root, &built.dom0_kernel())?;
