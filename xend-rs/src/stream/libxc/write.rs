@@ -12,7 +12,8 @@ use crate::stream::libxc::body::{
     CpuidLeaf, HvmParam, MsrEntry, P2mFrames, PvWidth, TscInfo, VcpuState,
 };
 use crate::stream::libxc::header::{DomainHeader, ImageHeader};
-use crate::stream::libxc::record::RecordType;
+use crate::stream::libxc::page_data::encode_head;
+use crate::stream::libxc::record::{Record, RecordType};
 
 /// The two headers.
 pub fn headers(out: &mut impl Write, image: &ImageHeader, domain: &DomainHeader) -> io::Result<()> {
@@ -21,17 +22,17 @@ pub fn headers(out: &mut impl Write, image: &ImageHeader, domain: &DomainHeader)
 
 /// X86_PV_INFO.
 pub fn pv_info(out: &mut impl Write, width: PvWidth) -> io::Result<()> {
-    record(out, RecordType::PvInfo, |body| width.encode(body))
+    encode(out, RecordType::PvInfo, |body| width.encode(body))
 }
 
 /// X86_PV_P2M_FRAMES.
 pub fn pv_p2m_frames(out: &mut impl Write, frames: &P2mFrames) -> io::Result<()> {
-    record(out, RecordType::PvP2mFrames, |body| frames.encode(body))
+    encode(out, RecordType::PvP2mFrames, |body| frames.encode(body))
 }
 
 /// X86_PV_VCPU_BASIC, _EXTENDED, _XSAVE or _MSRS.
 pub fn pv_vcpu(out: &mut impl Write, state: &VcpuState) -> io::Result<()> {
-    record(out, RecordType::PvVcpu(state.kind), |body| state.encode(body))
+    encode(out, RecordType::PvVcpu(state.kind), |body| state.encode(body))
 }
 
 /// SHARED_INFO.
@@ -41,7 +42,7 @@ pub fn shared_info(out: &mut impl Write, page: &[u8; PAGE_BYTES]) -> io::Result<
 
 /// X86_TSC_INFO.
 pub fn tsc_info(out: &mut impl Write, info: &TscInfo) -> io::Result<()> {
-    record(out, RecordType::TscInfo, |body| info.encode(body))
+    encode(out, RecordType::TscInfo, |body| info.encode(body))
 }
 
 /// HVM_CONTEXT.
@@ -51,22 +52,22 @@ pub fn hvm_context(out: &mut impl Write, context: &[u8]) -> io::Result<()> {
 
 /// HVM_PARAMS.
 pub fn hvm_params(out: &mut impl Write, params: &[HvmParam]) -> io::Result<()> {
-    record(out, RecordType::HvmParams, |body| HvmParam::encode_all(params, body))
+    encode(out, RecordType::HvmParams, |body| HvmParam::encode_all(params, body))
 }
 
 /// X86_CPUID_POLICY.
 pub fn cpuid_policy(out: &mut impl Write, leaves: &[CpuidLeaf]) -> io::Result<()> {
-    record(out, RecordType::CpuidPolicy, |body| leaves.iter().for_each(|leaf| leaf.encode(body)))
+    encode(out, RecordType::CpuidPolicy, |body| leaves.iter().for_each(|leaf| leaf.encode(body)))
 }
 
 /// X86_MSR_POLICY.
 pub fn msr_policy(out: &mut impl Write, entries: &[MsrEntry]) -> io::Result<()> {
-    record(out, RecordType::MsrPolicy, |body| entries.iter().for_each(|e| e.encode(body)))
+    encode(out, RecordType::MsrPolicy, |body| entries.iter().for_each(|e| e.encode(body)))
 }
 
 /// CHECKPOINT_DIRTY_PFN_LIST.
 pub fn checkpoint_dirty_pfn_list(out: &mut impl Write, pfns: &[Pfn]) -> io::Result<()> {
-    record(out, RecordType::CheckpointDirtyPfnList, |body| {
+    encode(out, RecordType::CheckpointDirtyPfnList, |body| {
         body.extend(pfns.iter().flat_map(|pfn| pfn.0.to_le_bytes()));
     })
 }
@@ -101,11 +102,43 @@ pub fn optional(out: &mut impl Write, number: u32, body: &[u8]) -> io::Result<()
     blob(out, RecordType::Optional(number), body)
 }
 
-fn blob(out: &mut impl Write, record_type: RecordType, body: &[u8]) -> io::Result<()> {
-    record(out, record_type, |buffer| buffer.extend_from_slice(body))
+/// Any record. Of PAGE_DATA the head: the page contents are to be written next. An optional
+/// record whose body was not kept is an error.
+pub fn record(out: &mut impl Write, record: &Record) -> io::Result<()> {
+    match record {
+        Record::End => end(out),
+        Record::PageData(head) => {
+            let mut buffer = Vec::new();
+            encode_head(&head.entries, &mut buffer).map_err(io::Error::other)?;
+            out.write_all(&buffer)
+        }
+        Record::PvInfo(width) => pv_info(out, *width),
+        Record::PvP2mFrames(frames) => pv_p2m_frames(out, frames),
+        Record::PvVcpu(state) => pv_vcpu(out, state),
+        Record::SharedInfo(page) => shared_info(out, page),
+        Record::TscInfo(info) => tsc_info(out, info),
+        Record::HvmContext(context) => hvm_context(out, context),
+        Record::HvmParams(params) => hvm_params(out, params),
+        Record::Toolstack(data) => toolstack(out, data),
+        Record::Verify => verify(out),
+        Record::Checkpoint => checkpoint(out),
+        Record::CheckpointDirtyPfnList(pfns) => checkpoint_dirty_pfn_list(out, pfns),
+        Record::StaticDataEnd => static_data_end(out),
+        Record::CpuidPolicy(leaves) => cpuid_policy(out, leaves),
+        Record::MsrPolicy(entries) => msr_policy(out, entries),
+        Record::Optional { number, body: Some(body) } => optional(out, *number, body),
+        Record::Optional { number, body: None } => {
+            let text = format!("the body of optional record {number:#x} was not kept");
+            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+        }
+    }
 }
 
-fn record(
+fn blob(out: &mut impl Write, record_type: RecordType, body: &[u8]) -> io::Result<()> {
+    encode(out, record_type, |buffer| buffer.extend_from_slice(body))
+}
+
+fn encode(
     out: &mut impl Write,
     record_type: RecordType,
     encode_body: impl FnOnce(&mut Vec<u8>),
