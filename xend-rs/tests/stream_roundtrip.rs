@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use xend_rs::hypervisor::types::Pfn;
+use xend_rs::stream::libxc::page_data::encode_head;
 use xend_rs::stream::libxc::{
     CpuidLeaf, DomainHeader, GuestType, HvmParam, ImageHeader, ImageVersion, MsrEntry, P2mFrames,
     PAGE_BYTES, PageDataHead, PageEntry, PageType, PvWidth, Reader, Record, TscInfo, VcpuKind,
@@ -160,11 +161,13 @@ fn encode(version: ImageVersion, guest_type: GuestType, records: &[Record]) -> V
     let domain = DomainHeader { guest_type, xen_major: 4, xen_minor: 20 };
     write::headers(&mut out, &ImageHeader { version }, &domain).expect("room in memory");
     for record in records {
-        write::record(&mut out, record).expect("a record within its limits");
-        if let Record::PageData(head) = record {
-            for entry in head.entries.iter().filter(|e| e.page_type.has_data()) {
-                out.resize(out.len() + PAGE_BYTES, entry.pfn.0 as u8);
-            }
+        let Record::PageData(head) = record else {
+            write::record(&mut out, record).expect("a record within its limits");
+            continue;
+        };
+        encode_head(&head.entries, &mut out).expect("a batch that fits a record");
+        for entry in head.entries.iter().filter(|e| e.page_type.has_data()) {
+            out.resize(out.len() + PAGE_BYTES, entry.pfn.0 as u8);
         }
     }
     out

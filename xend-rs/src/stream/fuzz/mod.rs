@@ -15,6 +15,7 @@ use counted::Counted;
 
 use crate::stream::inspect::{InspectError, Options, inspect};
 use crate::stream::libxc::PAGE_BYTES;
+use crate::stream::libxc::page_data::encode_head;
 use crate::stream::xl_header::XlHeader;
 use crate::stream::{Checks, Source, StreamError, StreamErrorKind};
 use crate::stream::{libxc as xc, libxl as xl};
@@ -101,7 +102,7 @@ impl Decoded {
         while let Some(record) = reader.next_record()? {
             // A body too long to be kept cannot be encoded again.
             if !matches!(record, xc::Record::Optional { body: None, .. }) {
-                xc::write::record(&mut self.encoded, &record).expect("no longer than it was");
+                self.encode(&record);
                 self.items.push(Item::Libxc(record));
             }
             while reader.page_bytes_left() > 0 {
@@ -112,6 +113,14 @@ impl Decoded {
             }
         }
         Ok(reader.into_source())
+    }
+
+    fn encode(&mut self, record: &xc::Record) {
+        if let xc::Record::PageData(head) = record {
+            encode_head(&head.entries, &mut self.encoded).expect("no larger than it was");
+        } else {
+            xc::write::record(&mut self.encoded, record).expect("no longer than it was");
+        }
     }
 
     fn stream<R: Read>(&mut self, source: Source<R>, checks: Checks) -> Result<u64, StreamError> {

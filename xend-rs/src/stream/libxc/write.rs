@@ -12,7 +12,6 @@ use crate::stream::libxc::body::{
     CpuidLeaf, HvmParam, MsrEntry, P2mFrames, PvWidth, TscInfo, VcpuState,
 };
 use crate::stream::libxc::header::{DomainHeader, ImageHeader};
-use crate::stream::libxc::page_data::encode_head;
 use crate::stream::libxc::record::{Record, RecordType};
 
 /// The two headers.
@@ -22,17 +21,17 @@ pub fn headers(out: &mut impl Write, image: &ImageHeader, domain: &DomainHeader)
 
 /// X86_PV_INFO.
 pub fn pv_info(out: &mut impl Write, width: PvWidth) -> io::Result<()> {
-    encode(out, RecordType::PvInfo, |body| width.encode(body))
+    framed(out, RecordType::PvInfo, |body| width.encode(body))
 }
 
 /// X86_PV_P2M_FRAMES.
 pub fn pv_p2m_frames(out: &mut impl Write, frames: &P2mFrames) -> io::Result<()> {
-    encode(out, RecordType::PvP2mFrames, |body| frames.encode(body))
+    framed(out, RecordType::PvP2mFrames, |body| frames.encode(body))
 }
 
 /// X86_PV_VCPU_BASIC, _EXTENDED, _XSAVE or _MSRS.
 pub fn pv_vcpu(out: &mut impl Write, state: &VcpuState) -> io::Result<()> {
-    encode(out, RecordType::PvVcpu(state.kind), |body| state.encode(body))
+    framed(out, RecordType::PvVcpu(state.kind), |body| state.encode(body))
 }
 
 /// SHARED_INFO.
@@ -42,7 +41,7 @@ pub fn shared_info(out: &mut impl Write, page: &[u8; PAGE_BYTES]) -> io::Result<
 
 /// X86_TSC_INFO.
 pub fn tsc_info(out: &mut impl Write, info: &TscInfo) -> io::Result<()> {
-    encode(out, RecordType::TscInfo, |body| info.encode(body))
+    framed(out, RecordType::TscInfo, |body| info.encode(body))
 }
 
 /// HVM_CONTEXT.
@@ -52,22 +51,22 @@ pub fn hvm_context(out: &mut impl Write, context: &[u8]) -> io::Result<()> {
 
 /// HVM_PARAMS.
 pub fn hvm_params(out: &mut impl Write, params: &[HvmParam]) -> io::Result<()> {
-    encode(out, RecordType::HvmParams, |body| HvmParam::encode_all(params, body))
+    framed(out, RecordType::HvmParams, |body| HvmParam::encode_all(params, body))
 }
 
 /// X86_CPUID_POLICY.
 pub fn cpuid_policy(out: &mut impl Write, leaves: &[CpuidLeaf]) -> io::Result<()> {
-    encode(out, RecordType::CpuidPolicy, |body| leaves.iter().for_each(|leaf| leaf.encode(body)))
+    framed(out, RecordType::CpuidPolicy, |body| leaves.iter().for_each(|leaf| leaf.encode(body)))
 }
 
 /// X86_MSR_POLICY.
 pub fn msr_policy(out: &mut impl Write, entries: &[MsrEntry]) -> io::Result<()> {
-    encode(out, RecordType::MsrPolicy, |body| entries.iter().for_each(|e| e.encode(body)))
+    framed(out, RecordType::MsrPolicy, |body| entries.iter().for_each(|e| e.encode(body)))
 }
 
 /// CHECKPOINT_DIRTY_PFN_LIST.
 pub fn checkpoint_dirty_pfn_list(out: &mut impl Write, pfns: &[Pfn]) -> io::Result<()> {
-    encode(out, RecordType::CheckpointDirtyPfnList, |body| {
+    framed(out, RecordType::CheckpointDirtyPfnList, |body| {
         body.extend(pfns.iter().flat_map(|pfn| pfn.0.to_le_bytes()));
     })
 }
@@ -102,16 +101,17 @@ pub fn optional(out: &mut impl Write, number: u32, body: &[u8]) -> io::Result<()
     blob(out, RecordType::Optional(number), body)
 }
 
-/// Any record. Of PAGE_DATA the head: the page contents are to be written next. An optional
-/// record whose body was not kept is an error.
+/// Any record but PAGE_DATA.
+///
+/// # Errors
+/// The writer's; `InvalidInput` for PAGE_DATA, and for a body that a reader would refuse.
 pub fn record(out: &mut impl Write, record: &Record) -> io::Result<()> {
     match record {
+        Record::PageData(_) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "PAGE_DATA is written with its pages, by page_data::write_head",
+        )),
         Record::End => end(out),
-        Record::PageData(head) => {
-            let mut buffer = Vec::new();
-            encode_head(&head.entries, &mut buffer).map_err(io::Error::other)?;
-            out.write_all(&buffer)
-        }
         Record::PvInfo(width) => pv_info(out, *width),
         Record::PvP2mFrames(frames) => pv_p2m_frames(out, frames),
         Record::PvVcpu(state) => pv_vcpu(out, state),
@@ -126,19 +126,17 @@ pub fn record(out: &mut impl Write, record: &Record) -> io::Result<()> {
         Record::StaticDataEnd => static_data_end(out),
         Record::CpuidPolicy(leaves) => cpuid_policy(out, leaves),
         Record::MsrPolicy(entries) => msr_policy(out, entries),
-        Record::Optional { number, body: Some(body) } => optional(out, *number, body),
-        Record::Optional { number, body: None } => {
-            let text = format!("the body of optional record {number:#x} was not kept");
-            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+        Record::Optional { number, body } => {
+            optional(out, *number, body.as_deref().unwrap_or_default())
         }
     }
 }
 
 fn blob(out: &mut impl Write, record_type: RecordType, body: &[u8]) -> io::Result<()> {
-    encode(out, record_type, |buffer| buffer.extend_from_slice(body))
+    framed(out, record_type, |buffer| buffer.extend_from_slice(body))
 }
 
-fn encode(
+fn framed(
     out: &mut impl Write,
     record_type: RecordType,
     encode_body: impl FnOnce(&mut Vec<u8>),

@@ -139,7 +139,7 @@ pub enum VcpuKind {
 
 impl VcpuKind {
     /// The longest state accepted.
-    pub fn max_state_bytes(self) -> u32 {
+    pub const fn max_state_bytes(self) -> u32 {
         match self {
             VcpuKind::Basic => 5168,
             VcpuKind::Extended => 128,
