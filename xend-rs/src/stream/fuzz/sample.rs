@@ -6,7 +6,7 @@ use crate::stream::libxc::header::{DomainHeader, GuestType, ImageHeader, ImageVe
 use crate::stream::libxc::page_data::{PageEntry, encode_head};
 use crate::stream::libxc::{PAGE_BYTES, PageType, VcpuKind, VcpuState, write};
 use crate::stream::libxl::{self, Emulator, EmulatorId, XenstorePair};
-use crate::stream::xl_header::XlHeader;
+use crate::stream::xl_header::{CONFIG_OFFSET, XlHeader};
 
 const QEMU: Emulator = Emulator { id: EmulatorId::QemuUpstream, index: 0 };
 
@@ -91,11 +91,15 @@ pub fn libxl_hvm_stream_without_xenstore_data() -> Vec<u8> {
     out
 }
 
+const CONFIG: &str = r#"{"c_info":{"type":"pv","name":"guest"},"b_info":{"max_memkb":64}}"#;
+
+/// Length of the header and configuration of [`xl_pv_file`]. A libxl stream follows.
+pub const XL_PV_HEADER_BYTES: usize = CONFIG_OFFSET as usize + CONFIG.len() + 1;
+
 /// What `xl save` writes for a PV guest.
 pub fn xl_pv_file() -> Vec<u8> {
-    let config = r#"{"c_info":{"type":"pv","name":"guest"},"b_info":{"max_memkb":64}}"#;
     let mut out = Vec::new();
-    built(XlHeader::with_json(config).write(&mut out));
+    built(XlHeader::with_json(CONFIG).write(&mut out));
     out.extend(libxl_with_image(&pv_image(ImageVersion::V3)));
     built(libxl::write::end(&mut out));
     out

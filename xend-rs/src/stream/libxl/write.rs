@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::{Emulator, Header, RecordType, XenstorePair};
+use super::{Emulator, Header, Record, RecordType, XenstorePair};
 
 /// The header.
 pub fn header(out: &mut impl Write, header: &Header) -> io::Result<()> {
@@ -12,7 +12,7 @@ pub fn header(out: &mut impl Write, header: &Header) -> io::Result<()> {
 
 /// LIBXC_CONTEXT; a libxc image must be written next.
 pub fn libxc_context(out: &mut impl Write) -> io::Result<()> {
-    record(out, RecordType::LibxcContext, |_| {})
+    encode(out, RecordType::LibxcContext, |_| {})
 }
 
 /// EMULATOR_XENSTORE_DATA.
@@ -21,7 +21,7 @@ pub fn emulator_xenstore_data(
     emulator: Emulator,
     pairs: &[XenstorePair],
 ) -> io::Result<()> {
-    record(out, RecordType::EmulatorXenstoreData, |body| {
+    encode(out, RecordType::EmulatorXenstoreData, |body| {
         encode_emulator(emulator, body);
         for pair in pairs {
             body.extend_from_slice(pair.key.as_bytes());
@@ -38,7 +38,7 @@ pub fn emulator_context(
     emulator: Emulator,
     context: &[u8],
 ) -> io::Result<()> {
-    record(out, RecordType::EmulatorContext, |body| {
+    encode(out, RecordType::EmulatorContext, |body| {
         encode_emulator(emulator, body);
         body.extend_from_slice(context);
     })
@@ -46,12 +46,12 @@ pub fn emulator_context(
 
 /// CHECKPOINT_END.
 pub fn checkpoint_end(out: &mut impl Write) -> io::Result<()> {
-    record(out, RecordType::CheckpointEnd, |_| {})
+    encode(out, RecordType::CheckpointEnd, |_| {})
 }
 
 /// CHECKPOINT_STATE.
 pub fn checkpoint_state(out: &mut impl Write, control_id: u32) -> io::Result<()> {
-    record(out, RecordType::CheckpointState, |body| {
+    encode(out, RecordType::CheckpointState, |body| {
         body.extend(control_id.to_le_bytes());
         body.extend([0; 4]);
     })
@@ -59,7 +59,21 @@ pub fn checkpoint_state(out: &mut impl Write, control_id: u32) -> io::Result<()>
 
 /// END.
 pub fn end(out: &mut impl Write) -> io::Result<()> {
-    record(out, RecordType::End, |_| {})
+    encode(out, RecordType::End, |_| {})
+}
+
+/// Any record. LIBXC_CONTEXT needs a libxc image after it.
+pub fn record(out: &mut impl Write, record: &Record) -> io::Result<()> {
+    match record {
+        Record::End => end(out),
+        Record::LibxcContext => libxc_context(out),
+        Record::EmulatorXenstoreData { emulator, pairs } => {
+            emulator_xenstore_data(out, *emulator, pairs)
+        }
+        Record::EmulatorContext { emulator, context } => emulator_context(out, *emulator, context),
+        Record::CheckpointEnd => checkpoint_end(out),
+        Record::CheckpointState { control_id } => checkpoint_state(out, *control_id),
+    }
 }
 
 fn encode_emulator(emulator: Emulator, body: &mut Vec<u8>) {
@@ -67,7 +81,7 @@ fn encode_emulator(emulator: Emulator, body: &mut Vec<u8>) {
     body.extend(emulator.index.to_le_bytes());
 }
 
-fn record(
+fn encode(
     out: &mut impl Write,
     record_type: RecordType,
     encode_body: impl FnOnce(&mut Vec<u8>),
