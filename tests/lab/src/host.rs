@@ -4,7 +4,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::{LabError, Result};
 use crate::exec::{Background, CommandServer, Output};
@@ -87,6 +87,28 @@ impl Host {
             host: self.name().to_owned(),
             detail: detail.trim().replace('\n', "; "),
         })
+    }
+
+    /// Starts to set Dom0's wall clock, and with it Xen's, to this machine's.
+    ///
+    /// A command takes some tenths of a second to get there, so Dom0 itself waits for the right
+    /// moment, by its uptime, which is compared with our clock first.
+    pub(crate) fn start_setting_clock(&self) -> Result<Background> {
+        let asked = SystemTime::now();
+        let answer = self.run_ok("cat /proc/uptime", ASK)?.stdout_text();
+        let answered = asked + asked.elapsed().unwrap_or_default() / 2;
+        let uptime: f64 = answer
+            .split(' ')
+            .next()
+            .and_then(|number| number.parse().ok())
+            .ok_or_else(|| self.failure(&format!("/proc/uptime holds `{answer}`")))?;
+        let answered = answered.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let target = answered.as_secs() + 2;
+        let at_uptime = uptime + target as f64 - answered.as_secs_f64();
+        self.spawn(&format!(
+            "read up idle </proc/uptime; sleep $(awk \"BEGIN{{print {at_uptime:.2}-$up}}\"); \
+             date -u -s @{target}"
+        ))
     }
 
     /// The host's name: `a`, `b` and so on.

@@ -1,8 +1,7 @@
 //! The lab itself: hosts, the link between them, the outside observer.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::error::{LabError, Result};
 use crate::host::Host;
@@ -18,6 +17,7 @@ const BOOT_TIMEOUT: Duration = Duration::from_secs(240);
 /// The names of the hosts are single letters.
 const MAX_HOSTS: usize = 26;
 const LOG_TIMEOUT: Duration = Duration::from_secs(10);
+const CLOCK_TIMEOUT: Duration = Duration::from_secs(20);
 const FIRST_COMMAND_PORT: u16 = 5000;
 const FIRST_SHELL_PORT: u16 = 5100;
 /// The workload's port in every guest.
@@ -92,17 +92,12 @@ impl Lab {
         self.set_clocks()
     }
 
-    /// Sets all wall clocks to this machine's, at the same moment. At boot they may be a second
-    /// apart, and a guest that goes from one to the other takes that for time it was suspended.
+    /// Sets all wall clocks to this machine's. At boot they may be a second apart, and a guest
+    /// that goes from one to the other takes that for time it was suspended.
     fn set_clocks(&self) -> Result<()> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let next_second = Duration::from_secs(now.as_secs() + 1);
-        thread::sleep(next_second.saturating_sub(now));
-        let command = format!("date -u -s @{}", next_second.as_secs());
-        let jobs =
-            self.hosts.iter().map(|host| host.spawn(&command)).collect::<Result<Vec<_>>>()?;
+        let jobs = self.hosts.iter().map(Host::start_setting_clock).collect::<Result<Vec<_>>>()?;
         for job in jobs {
-            job.wait(LOG_TIMEOUT)?;
+            job.wait(CLOCK_TIMEOUT)?;
         }
         Ok(())
     }
@@ -140,7 +135,7 @@ impl Lab {
 
     /// Copies the consoles, what QEMU said, and /var/log of each Dom0 that still answers (with
     /// what `xl` and the guests' consoles said) to target/lab-logs under the time of day, and says
-    /// where. A failed boot does that by itself.
+    /// where. A failed boot and a panic do that by themselves.
     pub fn keep_logs(&self) {
         for host in &self.hosts {
             // A Dom0 that fell over has only its console left.
@@ -151,6 +146,15 @@ impl Lab {
         match self.work.keep_logs() {
             Ok(folder) => eprintln!("lab: the logs are in {}", folder.display()),
             Err(error) => eprintln!("lab: the logs could not be kept: {error}"),
+        }
+    }
+}
+
+impl Drop for Lab {
+    /// A test that fails takes the lab down with it, but not the logs.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.keep_logs();
         }
     }
 }

