@@ -2,7 +2,7 @@
 
 use super::error::Result;
 use super::pfn_set::PfnSet;
-use super::types::{Domid, Pfn};
+use super::types::{Domid, PAGE_SIZE, Pfn};
 use crate::stream::libxc::{GuestType, PageEntry, Record};
 
 /// Whether a guest's vCPUs may run while its memory is read.
@@ -25,7 +25,7 @@ pub struct DirtyStats {
 }
 
 /// Copies of guest pages on their way out, one batch of them. Reused from batch to batch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PageBatch {
     /// What to say of each pfn; those whose type carries data have one page in `data`, in order.
     pub entries: Vec<PageEntry>,
@@ -38,6 +38,15 @@ pub struct PageBatch {
 }
 
 impl PageBatch {
+    /// An empty batch with room for [`MAX_BATCH_PFNS`] pages.
+    pub fn new() -> Self {
+        Self {
+            entries: Vec::with_capacity(MAX_BATCH_PFNS),
+            data: Vec::with_capacity(MAX_BATCH_PFNS * PAGE_SIZE),
+            owed: Vec::new(),
+        }
+    }
+
     /// Empties the batch and keeps its memory.
     pub fn clear(&mut self) {
         self.entries.clear();
@@ -113,6 +122,12 @@ pub trait SourceGuest {
     /// The state that only holds still in a suspended guest, in stream order: TSC, shared info and
     /// vCPUs for PV; TSC, HVM context and parameters for HVM.
     fn suspended_records(&mut self) -> Result<Vec<Record>>;
+}
+
+impl Default for PageBatch {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// How many pfns Xen types in one call (`XEN_DOMCTL_getpageframeinfo3`), and therefore the size of

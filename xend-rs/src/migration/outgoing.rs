@@ -69,7 +69,7 @@ impl<'scope> Outgoing<'scope> {
 
     /// An empty batch to fill, recycled where one has come back.
     pub(super) fn empty_batch(&self) -> PageBatch {
-        let mut batch = self.used.try_recv().unwrap_or_default();
+        let mut batch = self.used.try_recv().unwrap_or_else(|_| PageBatch::new());
         batch.clear();
         batch
     }

@@ -15,14 +15,22 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, sendmsg};
 
+use super::pace::Pace;
 use crate::migration::Cancel;
 
 /// How often a wait looks whether it was cancelled.
 const CANCEL_CHECK_MS: u16 = 100;
 
-/// Room asked for in a pipe. Fewer switches between us and its reader than with the usual 64 KiB;
-/// more would be bytes in flight when the guest is suspended.
-const PIPE_BYTES: i32 = 256 * 1024;
+/// Room asked for in a pipe. More than the usual 64 KiB, so that its two ends need not take turns so
+/// often; not much more, because what waits in it when the guest is suspended makes the guest wait.
+const PIPE_BYTES: i32 = 128 * 1024;
+
+/// Room that is waited for in a full pipe.
+const FREE_PIPE_BYTES: usize = PIPE_BYTES as usize / 2;
+
+/// What is waited for when more is to come than has arrived: half of what the smallest pipe or
+/// receive buffer holds, so that the sender is not held up.
+const ARRIVED_BYTES: usize = 32 * 1024;
 
 /// What kind of descriptor it is, and with that how to use it without blocking.
 #[derive(Debug)]
@@ -79,6 +87,7 @@ impl Channel {
 pub struct FdSink {
     channel: Channel,
     cancel: Cancel,
+    pace: Pace,
 }
 
 impl FdSink {
@@ -87,7 +96,8 @@ impl FdSink {
     /// # Errors
     /// If the descriptor cannot be examined, or a pipe not be opened again.
     pub fn new(fd: OwnedFd, cancel: Cancel) -> io::Result<Self> {
-        Ok(Self { channel: Channel::new(fd, OpenOptions::new().write(true))?, cancel })
+        let channel = Channel::new(fd, OpenOptions::new().write(true))?;
+        Ok(Self { channel, cancel, pace: Pace::new() })
     }
 }
 
@@ -107,9 +117,16 @@ impl Write for FdSink {
             };
             match written {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // A socket says itself when a good part of it is free; a pipe, with each page.
+                    if matches!(self.channel, Channel::Pipe(_)) {
+                        self.pace.rest(FREE_PIPE_BYTES);
+                    }
                     self.channel.wait(PollFlags::POLLOUT, &self.cancel)?;
                 }
-                done => return done,
+                done => {
+                    self.pace.moved(*done.as_ref().unwrap_or(&0));
+                    return done;
+                }
             }
         }
     }
@@ -126,6 +143,7 @@ impl Write for FdSink {
 pub struct FdSource {
     channel: Channel,
     cancel: Cancel,
+    pace: Pace,
 }
 
 impl FdSource {
@@ -134,7 +152,8 @@ impl FdSource {
     /// # Errors
     /// If the descriptor cannot be examined, or a pipe not be opened again.
     pub fn new(fd: OwnedFd, cancel: Cancel) -> io::Result<Self> {
-        Ok(Self { channel: Channel::new(fd, OpenOptions::new().read(true))?, cancel })
+        let channel = Channel::new(fd, OpenOptions::new().read(true))?;
+        Ok(Self { channel, cancel, pace: Pace::new() })
     }
 }
 
@@ -151,9 +170,13 @@ impl Read for FdSource {
             };
             match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.pace.rest(buffer.len().min(ARRIVED_BYTES));
                     self.channel.wait(PollFlags::POLLIN, &self.cancel)?;
                 }
-                done => return done,
+                done => {
+                    self.pace.moved(*done.as_ref().unwrap_or(&0));
+                    return done;
+                }
             }
         }
     }

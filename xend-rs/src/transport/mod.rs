@@ -1,5 +1,6 @@
 //! The ways bytes leave and reach this host.
 
 mod fd;
+mod pace;
 
 pub use fd::{FdSink, FdSource};

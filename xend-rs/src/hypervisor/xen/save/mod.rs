@@ -14,7 +14,7 @@ use std::sync::Arc;
 use self::holes::Holes;
 use self::hvm::HvmGuest;
 use self::pv::PvGuest;
-use self::window::Window;
+use self::window::{Retired, Window};
 use super::Xen;
 use super::domain::DomainInfo;
 use super::handles::error_from;
@@ -36,6 +36,7 @@ pub struct XenSource {
     // First, for it is dropped first: tracking ends before anything else is given up.
     log_dirty: Option<LogDirty>,
     window: Window,
+    retired: Retired,
     holes: Holes,
     kind: Kind,
     pfn_count: u64,
@@ -80,6 +81,7 @@ impl XenSource {
         Ok(Self {
             log_dirty: None,
             window: Window::default(),
+            retired: Retired::default(),
             holes: Holes::new(pfn_count, info.total_pages),
             kind,
             pfn_count,
@@ -189,8 +191,7 @@ impl SourceGuest for XenSource {
     }
 
     fn map_window(&mut self, pfns: &[Pfn]) -> Result<()> {
-        // The old window goes first: two at once would be needless.
-        self.window = Window::default();
+        self.retired.take_over(std::mem::take(&mut self.window));
         let pages = match &self.kind {
             Kind::Pv(pv) => pv.window_pages(pfns),
             Kind::Hvm(hvm) => hvm.window_pages(&self.xen, self.domid, pfns)?,

@@ -1,5 +1,6 @@
 //! The window: many pages of the guest, mapped in one go because each mapping call is dear.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -75,6 +76,35 @@ impl Window {
                 map.append_page_to(self.slots[at] as usize, out)
             }
             _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+/// Windows that have been read and not been unmapped yet.
+///
+/// In a PV Dom0 a foreign page is unmapped by a write to a page table that Xen has to emulate, one
+/// trap for each page. When a process ends Linux first gives its page tables back to itself, and
+/// then takes them down without Xen. So windows are put off for as long as they cost little, and a
+/// process that saves one guest and ends never unmaps them itself.
+#[derive(Debug, Default)]
+pub(super) struct Retired {
+    maps: VecDeque<ForeignMap>,
+    pages: usize,
+}
+
+/// Pages that may stay mapped unused: 4 GiB of the guest, for 8 MiB of Dom0's page tables.
+const MAX_RETIRED_PAGES: usize = 1 << 20;
+
+impl Retired {
+    /// Takes a window that is not needed any more; unmaps the oldest if there are too many.
+    pub(super) fn take_over(&mut self, window: Window) {
+        let Some(map) = window.map else { return };
+        self.pages += map.len_pages();
+        self.maps.push_back(map);
+        while self.pages > MAX_RETIRED_PAGES
+            && let Some(oldest) = self.maps.pop_front()
+        {
+            self.pages -= oldest.len_pages();
         }
     }
 }
