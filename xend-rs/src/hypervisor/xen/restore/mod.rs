@@ -5,7 +5,7 @@
 //! this code relies on is checked, and what is kept is bounded.
 //!
 //! What differs between a PV guest and an HVM (or PVH) guest stands behind one private trait:
-//! `guest`, with [`pv`] and [`hvm`].
+//! `guest`, with `pv` and `hvm`.
 
 mod calls;
 mod gfn_set;
@@ -16,7 +16,6 @@ mod pv;
 mod window;
 
 use std::fmt;
-use std::sync::Arc;
 
 use self::calls::Target;
 use self::guest::Guest;
@@ -46,13 +45,9 @@ impl XenDestination {
     /// # Errors
     /// If there is no such domain.
     pub fn open(domid: Domid, rings: Rings) -> Result<Self> {
-        Self::with_xen(&Xen::open()?, domid, rings)
-    }
-
-    /// Like [`open`](Self::open), with handles that are open already.
-    pub fn with_xen(xen: &Arc<Xen>, domid: Domid, rings: Rings) -> Result<Self> {
+        let xen = Xen::open()?;
         let info = xen.domain_info(domid)?;
-        let target = Target { xen: Arc::clone(xen), domid, max_pages: info.max_pages };
+        let target = Target { xen, domid, max_pages: info.max_pages };
         if info.is_dying {
             return Err(target.bad("the domain is being destroyed"));
         }
@@ -63,12 +58,6 @@ impl XenDestination {
         };
         let (policy, window) = (CpuPolicy::default(), Window::default());
         Ok(Self { target, guest, rings, policy, window })
-    }
-
-    /// How many vCPUs a stream for this domain may speak of.
-    pub fn vcpu_count(&self) -> Result<u32> {
-        let info = self.target.xen.domain_info(self.target.domid)?;
-        Ok(info.max_vcpu_id.map_or(0, |id| id.saturating_add(1)))
     }
 }
 
