@@ -1,0 +1,56 @@
+//! Long runs: the same thing many times, or with much memory, and what is left of it afterwards.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use scenarios::campaign::{memory, to_and_fro};
+use scenarios::helper::Helper;
+
+/// Long runs on two real Xen hosts. The results are written to docs/results.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    campaign: Campaign,
+}
+
+#[derive(Debug, Subcommand)]
+enum Campaign {
+    /// One guest goes to and fro; everything a leak would show in is counted before and after.
+    ToAndFro {
+        /// How many migrations.
+        #[arg(default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=1000))]
+        migrations: u32,
+        /// Use Xen's own helper, to see what is not ours.
+        #[arg(long)]
+        stock: bool,
+    },
+    /// How much memory the helper takes for a large guest, idle and busy.
+    Memory {
+        /// The guest's memory, in MiB.
+        #[arg(default_value_t = 1024, value_parser = clap::value_parser!(u32).range(256..=8192))]
+        guest_mib: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse().campaign) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("campaign: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(campaign: &Campaign) -> Result<()> {
+    match *campaign {
+        Campaign::ToAndFro { migrations, stock } => {
+            to_and_fro::run(migrations, if stock { Helper::Stock } else { Helper::Ours })
+        }
+        Campaign::Memory { guest_mib } => memory::run(guest_mib),
+    }
+}

@@ -1,0 +1,92 @@
+//! Scenarios on two real Xen hosts: first on a hypervisor with shadow paging, then on one without.
+//!
+//! `cargo test -p scenarios --test lab [-- FILTER]`, as root. A filter is part of the names of the
+//! scenarios to run; hosts that none of them needs are not booted.
+
+#![forbid(unsafe_code)]
+
+mod alone;
+mod damage;
+mod journeys;
+mod kills;
+mod no_shadow;
+mod refusals;
+mod saves;
+mod world;
+
+use std::env;
+use std::process::ExitCode;
+
+use lab::{HostSpec, Hypervisor};
+use scenarios::rig::Ground;
+use scenarios::runner::{Scenario, Totals};
+
+use world::World;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let with_shadow: Vec<Scenario<World>> = [
+        alone::SCENARIOS,
+        journeys::PV,
+        saves::PV,
+        damage::SCENARIOS,
+        refusals::SCENARIOS,
+        kills::SCENARIOS,
+    ]
+    .concat();
+    let without_shadow: Vec<Scenario<World>> =
+        [journeys::PVH, saves::PVH, no_shadow::SCENARIOS].concat();
+    if arguments.iter().any(|argument| argument == "--list") {
+        for scenario in with_shadow.iter().chain(&without_shadow) {
+            println!("{}: test", scenario.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    // Options are for the harness of other tests, for instance `--nocapture`.
+    let filter = arguments.into_iter().find(|argument| !argument.starts_with('-'));
+    let ground = match Ground::prepare() {
+        Ok(ground) => ground,
+        Err(error) => {
+            println!("the scenarios cannot be run here: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut totals = Totals::new(filter);
+    run(&ground, Hypervisor::Shadow, &with_shadow, &mut totals);
+    run(&ground, Hypervisor::NoShadow, &without_shadow, &mut totals);
+    if totals.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(
+    ground: &Ground,
+    hypervisor: Hypervisor,
+    scenarios: &[Scenario<World>],
+    totals: &mut Totals,
+) {
+    if !totals.wants(scenarios) {
+        totals.leave_out(scenarios);
+        return;
+    }
+    println!(
+        "\nscenarios on a hypervisor {}",
+        match hypervisor {
+            Hypervisor::Shadow => "with shadow paging",
+            Hypervisor::NoShadow => "without shadow paging",
+        }
+    );
+    let rig = ground.boot(HostSpec::new(hypervisor)).and_then(|rig| {
+        lab::end_tidily_on_signals()?;
+        Ok(rig)
+    });
+    match rig {
+        Ok(rig) => {
+            let failed_before = totals.failed();
+            let mut world = World::new(rig, ground.programs().clone());
+            totals.run(&mut world, scenarios, World::settle);
+            if totals.failed() > failed_before {
+                world.rig().lab().keep_logs();
+            }
+        }
+        Err(error) => totals.could_not_run(scenarios, &error),
+    }
+}
