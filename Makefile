@@ -10,7 +10,7 @@ PACKAGES := build-essential pkg-config libxen-dev libclang-dev \
 
 FUZZ_SECONDS ?= 20
 
-.PHONY: help setup build demo test check lab bench campaign install clean
+.PHONY: help setup build demo test check lab lab-test bench campaign install clean
 
 help:
 	@echo "make setup     install what building and testing need (Debian 12, as root)"
@@ -18,8 +18,9 @@ help:
 	@echo "make test      all tests, the ones on real Xen included"
 	@echo "make check     format, lints, documentation and the tests that need no Xen"
 	@echo "make lab       two Xen hosts to play with, a shell on each"
+	@echo "make lab-test  the lab tested on itself"
 	@echo "make bench     ours against stock, in pairs, as a table and as JSON under target/bench"
-	@echo "make campaign  to and fro, 20 times, looking for leaks; result under docs/results"
+	@echo "make campaign  to and fro, looking for leaks; memory of the helper; both to docs/results"
 	@echo "make install   put xend and xend-save-helper under PREFIX (/usr/local)"
 
 setup:
@@ -42,11 +43,15 @@ demo: build
 lab: build
 	cargo run --release -q -p lab -- up
 
+lab-test: setup
+	cargo test --release -p lab --features boot --test boot
+
 bench: build
 	cargo run --release -q -p scenarios --bin bench -- $(ARGS)
 
 campaign: build
 	cargo run --release -q -p scenarios --bin campaign -- to-and-fro $(or $(N),20)
+	cargo run --release -q -p scenarios --bin campaign -- memory 1024
 
 check: setup
 	cargo fmt --all --check

@@ -1,5 +1,5 @@
 //! The lab tested on itself. Boots two hosts, needs root and some 3 GiB of memory:
-//! `cargo test -p lab -- --ignored`
+//! `make lab-test`, or `cargo test -p lab --features boot`
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +17,6 @@ const SHORT: Duration = Duration::from_secs(20);
 
 /// One test, because one boot serves all of it and two labs at once starve each other.
 #[test]
-#[ignore = "boots two hosts"]
 fn the_lab_does_what_it_promises() {
     let images = images::ensure().expect("images");
     let isolation = Isolation::enter().expect("isolation");
