@@ -1,7 +1,9 @@
 //! Pairs of migrations, one with each helper, and what they amount to.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
-use lab::{GuestKind, GuestSpec};
+use lab::{Guest, GuestKind, GuestSpec, WorkloadSpec};
 use serde::Serialize;
 
 use crate::compare::table;
@@ -11,8 +13,7 @@ use crate::machine::Circumstances;
 use crate::rig::{Place, Rig};
 use crate::row;
 use crate::statistics::Spread;
-use crate::traveller::require_intact;
-use std::time::Duration;
+use crate::traveller::{require_intact, usual};
 
 /// What is compared, and how often.
 #[derive(Debug, Clone, Serialize)]
@@ -33,18 +34,40 @@ pub struct Plan {
     pub link_mbit: u32,
 }
 
+/// What a guest needs besides the memory that is verified, in MiB.
+const SYSTEM_MIB: u32 = 85;
+/// What Linux 6.1 loses of it at each resume, whoever migrates it.
+const LOST_PER_MIGRATION_MIB: u32 = 1;
+
 impl Plan {
+    /// Refuses a guest that would run out of memory on the way, which looks like a failed
+    /// migration.
+    ///
+    /// # Errors
+    /// When it would, with the memory it needs.
+    pub fn check(&self) -> Result<()> {
+        let needed = self.verified_mib + SYSTEM_MIB + 2 * self.pairs * LOST_PER_MIGRATION_MIB;
+        ensure!(
+            self.memory_mib >= needed,
+            "a guest with {} MiB of verified memory needs {needed} MiB for {} migrations, since it \
+             loses some at each: more --memory-mib or less --verified-mib",
+            self.verified_mib,
+            2 * self.pairs
+        );
+        Ok(())
+    }
+
     /// The guest of this plan.
     #[must_use]
     pub fn guest(&self, kind: GuestKind) -> GuestSpec {
         GuestSpec {
             memory_mib: self.memory_mib,
-            workload: lab::WorkloadSpec {
+            workload: WorkloadSpec {
                 memory_mib: self.verified_mib,
                 hot_mib: self.hot_mib,
                 writes_per_s: self.writes_per_s,
             },
-            ..crate::traveller::usual(kind)
+            ..usual(kind)
         }
     }
 }
@@ -116,7 +139,7 @@ const MIGRATION_TIMEOUT: Duration = Duration::from_secs(900);
 ///
 /// # Errors
 /// When the migration fails or a page is wrong.
-pub fn measure(rig: &Rig, guest: &lab::Guest, from: Place, helper: Helper) -> Result<Run> {
+pub fn measure(rig: &Rig, guest: &Guest, from: Place, helper: Helper) -> Result<Run> {
     let route = Route { guest, from, sender: helper, receiver: helper };
     let account = Flight::start(rig, &route, true)?.finish(MIGRATION_TIMEOUT)?;
     account.require_success()?;

@@ -23,14 +23,14 @@ const CANCEL_CHECK_MS: u16 = 100;
 
 /// Room asked for in a pipe. More than the usual 64 KiB, so that its two ends need not take turns so
 /// often; not much more, because what waits in it when the guest is suspended makes the guest wait.
-const PIPE_BYTES: i32 = 128 * 1024;
+const PIPE_BYTES: i32 = 256 * 1024;
 
 /// Room that is waited for in a full pipe.
 const FREE_PIPE_BYTES: usize = PIPE_BYTES as usize / 2;
 
-/// What is waited for when more is to come than has arrived: half of what the smallest pipe or
-/// receive buffer holds, so that the sender is not held up.
-const ARRIVED_BYTES: usize = 32 * 1024;
+/// What is waited for when more is to come than has arrived: half of what a receive buffer holds at
+/// first, so that the sender is not held up.
+const ARRIVED_BYTES: usize = 64 * 1024;
 
 /// What kind of descriptor it is, and with that how to use it without blocking.
 #[derive(Debug)]

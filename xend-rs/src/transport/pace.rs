@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The longest rest: the longest that a faster peer can be kept waiting once.
-const MAX_REST: Duration = Duration::from_millis(20);
+const MAX_REST: Duration = Duration::from_millis(40);
 /// A shorter rest costs more than it saves.
 const MIN_REST: Duration = Duration::from_millis(1);
 

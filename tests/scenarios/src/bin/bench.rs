@@ -31,7 +31,7 @@ struct Arguments {
     #[arg(long)]
     memory_mib: Option<u32>,
     /// Memory of the guest whose contents are verified, in MiB.
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 32)]
     verified_mib: u32,
     /// Of that, memory that is written all the time, in MiB.
     #[arg(long, default_value_t = 4)]
@@ -77,6 +77,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         writes_per_s: arguments.rate,
         link_mbit: arguments.link_mbit,
     };
+    plan.check()?;
     let ground = Ground::prepare()?;
     let mut spec = HostSpec::new(hypervisor);
     // The rest is for Xen and a reserve of 200 MiB.
