@@ -26,10 +26,11 @@ impl Link {
         Self { turn: Mutex::new(()), cancel }
     }
 
-    /// Sends a message that has no answer.
+    /// Sends a message that has no answer. If libxl has gone there is nobody to work for, and the
+    /// transfer is cancelled.
     pub(super) fn tell(&self, message: Message) -> io::Result<()> {
         let _turn = self.turn();
-        message.send(&mut RawStdout)
+        message.send(&mut RawStdout).inspect_err(|_| self.cancel.cancel())
     }
 
     /// Sends a message and waits for libxl's answer, until libxl asks us to stop.

@@ -39,7 +39,7 @@ impl Log for LibxlLogger {
             .u32(u32::MAX)
             .text("xend")
             .text(&record.args().to_string());
-        // With libxl gone there is nobody to tell, and the engine finds out by itself.
+        // With libxl gone there is nobody to tell, and the link has cancelled the transfer.
         let _ = self.0.tell(line);
     }
 

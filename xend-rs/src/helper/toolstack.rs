@@ -102,6 +102,6 @@ fn tell_progress(link: &Link, progress: &Progress) {
         .text(&what)
         .u64(progress.done_pages)
         .u64(progress.total_pages);
-    // With libxl gone there is nobody to tell, and the engine finds out by itself.
+    // With libxl gone there is nobody to tell, and the link has cancelled the transfer.
     let _ = link.tell(message);
 }
