@@ -57,15 +57,21 @@ impl SimMemory {
         true
     }
 
-    /// Gives the page's memory back to the hypervisor.
+    /// Gives the page's memory back to the hypervisor. A suspended guest does not.
     pub fn balloon_out(&self, pfn: Pfn) {
-        self.state().pages.remove(&pfn);
+        let mut state = self.state();
+        if !state.suspended {
+            state.pages.remove(&pfn);
+        }
     }
 
-    /// Gets (zeroed) memory for the page. The new frame is not in the dirty log: Xen does not put
-    /// a PV guest's there either.
+    /// Gets (zeroed) memory for the page; a suspended guest does not. The new frame is not in the
+    /// dirty log: Xen does not put a PV guest's there either.
     pub fn balloon_in(&self, pfn: Pfn) {
-        self.state().pages.entry(pfn).or_insert_with(|| Box::new([0; PAGE_SIZE]));
+        let mut state = self.state();
+        if !state.suspended {
+            state.pages.entry(pfn).or_insert_with(|| Box::new([0; PAGE_SIZE]));
+        }
     }
 
     /// Stops the guest.
