@@ -19,13 +19,12 @@ use crate::traveller::{require_intact, usual};
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(180);
 /// The guest's own kernel loses this much at each resume, whoever migrates it.
 const GUEST_LOSS_MIB: u32 = 1;
-/// What Dom0's memory may lose per migration, in KiB. It is not the helper's, which is gone by
-/// then: each migration leaves some lines in the logs, which are in memory here, and Linux keeps
-/// a few slabs per network interface that came and went. The stock helper is measured in the same
-/// way with `--stock`, and loses as much.
-const DOM0_LOSS_KIB: u64 = 200;
-/// Noise of Dom0's figures for free memory between two looks without anything in between, in KiB.
-const DOM0_NOISE_KIB: u64 = 2048;
+/// What Dom0's free memory may lose per migration, in KiB. It is not the helper's, which has ended
+/// by then: Dom0's files are in its memory, and each migration leaves lines in its logs. Xen's own
+/// helper, measured with `--stock`, lost 22 and 53 KiB per migration on the two hosts.
+const DOM0_LOSS_KIB: u64 = 100;
+/// The same once, for what Linux holds in its caches at one look and not at another, in KiB.
+const DOM0_NOISE_KIB: u64 = 1024;
 
 /// Boots two hosts and sends a guest to and fro.
 ///
@@ -199,8 +198,8 @@ mod tests {
     #[test]
     fn counts_are_exact_and_memory_has_a_tolerance() {
         assert!(verdict(census()));
-        assert!(verdict(Census { dom0_free_kib: 97_000, ..census() }));
-        assert!(!verdict(Census { dom0_free_kib: 95_000, ..census() }));
+        assert!(verdict(Census { dom0_free_kib: 98_500, ..census() }));
+        assert!(!verdict(Census { dom0_free_kib: 97_500, ..census() }));
         assert!(!verdict(Census { xenstore_nodes: 101, ..census() }));
         assert!(!verdict(Census { xen_free_mib: 799, ..census() }));
         assert!(!verdict(Census { xenconsoled_fds: 11, ..census() }));
