@@ -22,6 +22,7 @@ pub mod progress;
 mod report;
 mod restore;
 mod save;
+mod sink;
 pub mod toolstack;
 
 pub use cancel::Cancel;
@@ -29,3 +30,4 @@ pub use error::{Phase, RestoreError, SaveError, SaveFailure};
 pub use report::{PassReport, RestoreReport, SaveReport};
 pub use restore::restore;
 pub use save::{SaveOptions, save};
+pub use sink::Sink;

@@ -2,14 +2,15 @@
 //! them to the receiver, so that neither waits for the other without need.
 //!
 //! The queue between them is short. What waits in it when the guest is suspended is downtime, so
-//! it is emptied first ([`Outgoing::drain`]).
+//! it is emptied first ([`Outgoing::wait_until_taken`]).
 
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
+use super::sink::Sink;
 use crate::hypervisor::PageBatch;
 use crate::stream::libxc::page_data;
 
@@ -21,7 +22,10 @@ const QUEUED_BATCHES: usize = 2;
 enum Item {
     Batch(PageBatch),
     Bytes(Vec<u8>),
+    /// Say when all before has been written.
     Drain(SyncSender<()>),
+    /// Say when the sink has been rid of it, too.
+    WaitUntilTaken(SyncSender<()>),
 }
 
 /// The writer thread has stopped, because it failed: [`Outgoing::failure`] says why.
@@ -38,7 +42,7 @@ pub(super) struct Outgoing<'scope> {
 
 impl<'scope> Outgoing<'scope> {
     /// Starts the writer thread on `sink`.
-    pub(super) fn start<'env, W: Write + Send>(
+    pub(super) fn start<'env, W: Sink + Send>(
         scope: &'scope Scope<'scope, 'env>,
         sink: &'env mut W,
     ) -> Self {
@@ -57,7 +61,10 @@ impl<'scope> Outgoing<'scope> {
                         let _ = give_back.send(batch);
                     }
                     Item::Drain(done) => {
-                        writer.sink.flush()?;
+                        let _ = done.send(());
+                    }
+                    Item::WaitUntilTaken(done) => {
+                        writer.sink.wait_until_taken()?;
                         let _ = done.send(());
                     }
                 }
@@ -84,10 +91,19 @@ impl<'scope> Outgoing<'scope> {
         self.queue.send(Item::Bytes(bytes)).map_err(|_| Broken)
     }
 
-    /// Waits until all that was queued has been written and flushed.
+    /// Waits until all that was queued has been written.
     pub(super) fn drain(&self) -> Result<(), Broken> {
+        self.wait_for(Item::Drain)
+    }
+
+    /// Waits until all that was queued has been written and has left the sink.
+    pub(super) fn wait_until_taken(&self) -> Result<(), Broken> {
+        self.wait_for(Item::WaitUntilTaken)
+    }
+
+    fn wait_for(&self, item: impl FnOnce(SyncSender<()>) -> Item) -> Result<(), Broken> {
         let (done, wait) = sync_channel(1);
-        self.queue.send(Item::Drain(done)).map_err(|_| Broken)?;
+        self.queue.send(item(done)).map_err(|_| Broken)?;
         wait.recv().map_err(|_| Broken)
     }
 
@@ -110,7 +126,7 @@ struct Writer<'a, W> {
     sent_bytes: &'a AtomicU64,
 }
 
-impl<W: Write> Writer<'_, W> {
+impl<W: Sink> Writer<'_, W> {
     fn write_batch(&mut self, batch: &PageBatch) -> io::Result<()> {
         let mut head = std::mem::take(&mut self.head);
         head.clear();

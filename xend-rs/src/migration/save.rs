@@ -1,6 +1,5 @@
 //! The source of a migration, or a save to a file: a flat list of phases and one way to fail.
 
-use std::io::Write;
 use std::thread;
 use std::time::Instant;
 
@@ -11,6 +10,7 @@ use super::pass::{Pass, PassEnd};
 use super::policy::{Decision, History, Policy};
 use super::progress::Stage;
 use super::report::{PassReport, SaveReport};
+use super::sink::Sink;
 use super::toolstack::SourceToolstack;
 use crate::hypervisor::{Liveness, PfnSet, SourceGuest};
 use crate::stream::libxc::{DomainHeader, ImageHeader, ImageVersion, Record, write};
@@ -42,7 +42,7 @@ pub fn save<G, T, W>(
 where
     G: SourceGuest,
     T: SourceToolstack,
-    W: Write + Send,
+    W: Sink + Send,
 {
     let pfns = guest.pfn_count();
     thread::scope(|scope| {
@@ -161,7 +161,7 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
 
     fn suspend(&mut self) -> Result<(), PassEnd> {
         // What still waits in a queue now would make the guest wait.
-        self.outgoing.drain()?;
+        self.outgoing.wait_until_taken()?;
         let started = Instant::now();
         self.asked_to_suspend = true;
         self.toolstack.suspend()?;

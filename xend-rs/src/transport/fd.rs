@@ -9,6 +9,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::thread;
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -16,17 +18,20 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, sendmsg};
 
 use super::pace::Pace;
-use crate::migration::Cancel;
+use crate::migration::{Cancel, Sink};
 
 /// How often a wait looks whether it was cancelled.
 const CANCEL_CHECK_MS: u16 = 100;
 
-/// Room asked for in a pipe. More than the usual 64 KiB, so that its two ends need not take turns so
-/// often; not much more, because what waits in it when the guest is suspended makes the guest wait.
-const PIPE_BYTES: i32 = 256 * 1024;
+/// Room asked for in a pipe, so that its two ends need not take turns so often. What an administrator
+/// allows everybody; a smaller pipe works as well.
+const PIPE_BYTES: i32 = 1024 * 1024;
 
 /// Room that is waited for in a full pipe.
-const FREE_PIPE_BYTES: usize = PIPE_BYTES as usize / 2;
+const FREE_PIPE_BYTES: usize = 128 * 1024;
+
+/// How often an emptying pipe is looked at.
+const EMPTY_CHECK: Duration = Duration::from_millis(2);
 
 /// What is waited for when more is to come than has arrived: half of what a receive buffer holds at
 /// first, so that the sender is not held up.
@@ -53,11 +58,8 @@ impl Channel {
         if !kind.is_fifo() {
             return Ok(Self::File(file));
         }
-        let own = access
-            .clone()
-            .custom_flags(libc::O_NONBLOCK)
-            .open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-        // A smaller pipe works as well: the limit is the administrator's.
+        let own = open_again(&file, access)?;
+        // The limit is the administrator's.
         let _ = fcntl(&own, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
         Ok(Self::Pipe(own))
     }
@@ -80,6 +82,19 @@ impl Channel {
             }
         }
     }
+}
+
+/// Opens the pipe behind `pipe` once more, as `access` says and without blocking.
+fn open_again(pipe: &File, access: &OpenOptions) -> io::Result<File> {
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    access.clone().custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+/// What `poll` says of `file` right now.
+fn poll_now(file: &File, events: PollFlags) -> io::Result<PollFlags> {
+    let mut fds = [PollFd::new(file.as_fd(), events)];
+    poll(&mut fds, PollTimeout::ZERO)?;
+    Ok(fds[0].revents().unwrap_or(PollFlags::empty()))
 }
 
 /// The sending end.
@@ -137,6 +152,30 @@ impl Write for FdSink {
     }
 }
 
+impl Sink for FdSink {
+    /// Waits until a pipe is empty. How much waits in a socket is the peer's and the network's
+    /// business, and cannot be known for the sockets behind a pipe.
+    fn wait_until_taken(&mut self) -> io::Result<()> {
+        let Channel::Pipe(pipe) = &self.channel else { return Ok(()) };
+        loop {
+            if self.cancel.is_cancelled() {
+                return Err(io::Error::other("cancelled"));
+            }
+            if poll_now(pipe, PollFlags::POLLOUT)?.contains(PollFlags::POLLERR) {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            // Whether a pipe is empty only its reading end tells. It is not kept open, for then
+            // nobody would notice when the reader is gone.
+            let reading_end = open_again(pipe, OpenOptions::new().read(true))?;
+            if !poll_now(&reading_end, PollFlags::POLLIN)?.contains(PollFlags::POLLIN) {
+                return Ok(());
+            }
+            drop(reading_end);
+            thread::sleep(EMPTY_CHECK);
+        }
+    }
+}
+
 /// The receiving end. Takes what it is asked for and never reads ahead: after the image the
 /// descriptor's owner reads on.
 #[derive(Debug)]
@@ -185,8 +224,6 @@ impl Read for FdSource {
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
-    use std::thread;
-    use std::time::Duration;
 
     use super::*;
 
@@ -219,6 +256,29 @@ mod tests {
         thread::sleep(Duration::from_millis(50));
         cancel.cancel();
         assert!(writer.join().unwrap().is_err());
+    }
+
+    #[test]
+    fn a_pipe_is_waited_for_until_it_is_empty() {
+        let (read_end, write_end) = nix::unistd::pipe().unwrap();
+        let mut sink = FdSink::new(write_end, Cancel::default()).unwrap();
+        sink.wait_until_taken().unwrap();
+        sink.write_all(&[7; 1000]).unwrap();
+        let reader = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(30));
+            let taken = std::time::Instant::now();
+            File::from(read_end.try_clone().unwrap()).read_exact(&mut [0; 1000]).unwrap();
+            (taken, read_end)
+        });
+        sink.wait_until_taken().unwrap();
+        let empty = std::time::Instant::now();
+        let (taken, read_end) = reader.join().unwrap();
+        assert!(empty >= taken);
+
+        sink.write_all(&[7; 1000]).unwrap();
+        drop(read_end);
+        let error = sink.wait_until_taken().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use xend_rs::hypervisor::types::Pfn;
 use xend_rs::migration::progress::{Progress, Stage};
 use xend_rs::migration::toolstack::{DestinationToolstack, SourceToolstack, ToolstackError};
 use xend_rs::migration::{
-    Cancel, RestoreError, RestoreReport, SaveError, SaveOptions, SaveReport, policy, restore, save,
+    Cancel, RestoreError, RestoreReport, SaveError, SaveOptions, SaveReport, Sink, policy, restore,
+    save,
 };
 
 /// What a test wants to happen when the engine reports progress.
@@ -143,6 +144,12 @@ impl Write for BrokenSink {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink for BrokenSink {
+    fn wait_until_taken(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
