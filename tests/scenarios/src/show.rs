@@ -79,9 +79,9 @@ impl Display {
         let what = pass.what.strip_prefix("Frames ").unwrap_or(&pass.what);
         let speed = self.speed(pass.total_pages.saturating_sub(pass.done_pages));
         if let Some(bar) = &self.bar {
-            bar.set_prefix(format!("{}: {what}", self.label));
             bar.set_length(pass.total_pages);
             bar.set_position(pass.done_pages);
+            bar.set_prefix(format!("{}: {what}", self.label));
             bar.set_message(speed);
             return;
         }
