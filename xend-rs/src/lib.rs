@@ -10,4 +10,5 @@ pub mod helper;
 pub mod hypervisor;
 pub mod migration;
 pub mod stream;
+pub mod toolstack;
 pub mod transport;
