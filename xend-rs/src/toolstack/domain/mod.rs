@@ -1,0 +1,52 @@
+//! The life of a domain: its parts.
+//!
+//! [`NewDomain`] makes one, step by step, so that a fresh guest and one that arrives from another
+//! host share all but the step that fills the memory. It is destroyed when it is dropped, until it
+//! is [kept](NewDomain::keep).
+//!
+//! ```text
+//! checks              what can be known to fail before anything is touched
+//! new_domain          the steps of making one
+//! skeleton            its xenstore tree before it has memory
+//! introduction        what is added once its rings are known
+//! kernel              loading what it boots
+//! pvh_acpi            the tables that a PVH guest finds its processors in
+//! names               finding and renaming
+//! suspend, resume     stopping it to move, and letting it go on where it is
+//! destroy             taking it out of the world
+//! domid_history       ids that must not be used again at once
+//! ```
+
+mod checks;
+mod defaults;
+mod destroy;
+mod domid_history;
+mod error;
+mod introduction;
+mod kernel;
+mod names;
+mod new_domain;
+mod pvh_acpi;
+mod resume;
+mod skeleton;
+mod suspend;
+
+pub use checks::check;
+pub use destroy::destroy;
+pub use error::{DomainError, Result};
+pub use names::{find, name, rename, uuid};
+pub use new_domain::{NewDomain, Wish};
+pub use resume::{resume, unpause};
+pub use suspend::{SuspendError, SuspendLimits, suspend};
+
+use crate::hypervisor::types::Domid;
+
+/// The domain's own part of xenstore.
+pub(super) fn home(domid: Domid) -> String {
+    format!("/local/domain/{}", domid.0)
+}
+
+/// What libxl keeps of a domain in xenstore.
+fn libxl_home(domid: Domid) -> String {
+    format!("/libxl/{}", domid.0)
+}
