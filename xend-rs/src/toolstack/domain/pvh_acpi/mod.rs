@@ -125,7 +125,7 @@ fn processors(max_vcpus: u32, online: &[u32]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn at<'a>(blobs: &'a [Blob], address: u64) -> &'a [u8] {
+    fn at(blobs: &[Blob], address: u64) -> &[u8] {
         let blob = blobs
             .iter()
             .find(|blob| (blob.address..blob.address + blob.bytes.len() as u64).contains(&address))
