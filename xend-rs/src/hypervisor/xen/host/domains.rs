@@ -158,4 +158,20 @@ impl Xen {
             unsafe { sys::xc_domain_send_trigger(self.xch(), u32::from(domid.0), trigger, vcpu) };
         check(result, "send trigger", domid).map(drop)
     }
+
+    /// Tells Xen how many pages a domain that is not PV is to end up with by its balloon.
+    pub fn set_populate_on_demand_target(&self, domid: Domid, pages: u64) -> Result<()> {
+        // SAFETY: what it reports is not asked for.
+        let result = unsafe {
+            sys::xc_domain_set_pod_target(
+                self.xch(),
+                u32::from(domid.0),
+                pages,
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+            )
+        };
+        check(result, "set the memory target", domid).map(drop)
+    }
 }
