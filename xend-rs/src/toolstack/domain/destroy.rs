@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use super::{DomainError, Result, domid_history, home, libxl_home, names};
+use super::{DomainError, NameError, Result, domid_history, home, libxl_home, names};
 use crate::error_line::error_line;
 use crate::hypervisor::HypervisorError;
 use crate::hypervisor::types::Domid;
@@ -20,11 +20,11 @@ const DEVICE_MODEL_FILES: [&str; 2] = ["/var/lib/xen/qemu-save.", "/var/lib/xen/
 /// What fails on the way is logged, and the rest is done.
 ///
 /// # Errors
-/// [`DomainError::NotFound`], or what Xen says if the domain itself does not go.
+/// [`NameError::Unknown`], or what Xen says if the domain itself does not go.
 pub fn destroy(host: &Host, domid: Domid) -> Result<()> {
     match host.xen.pause(domid) {
         Err(HypervisorError::NoSuchDomain { .. }) => {
-            return Err(DomainError::NotFound { what: domid.0.to_string() });
+            return Err(NameError::Unknown { name: domid.0.to_string() }.into());
         }
         other => note(other),
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::NameError;
 use crate::hypervisor::HypervisorError;
 use crate::hypervisor::types::Domid;
 use crate::hypervisor::xen::xenstore::XenstoreError;
@@ -16,30 +17,9 @@ pub type Result<T> = std::result::Result<T, DomainError>;
 /// A failed operation on a domain.
 #[derive(Debug, thiserror::Error)]
 pub enum DomainError {
-    /// No domain has this name or id.
-    #[error("there is no domain {what}")]
-    NotFound {
-        /// The name or id that was asked for.
-        what: String,
-    },
-    /// Another domain has the name already.
-    #[error("the name {name} is taken by {domid}")]
-    NameTaken {
-        /// The name.
-        name: String,
-        /// Who has it.
-        domid: Domid,
-    },
-    /// The domain has another name than was thought.
-    #[error("{domid} should be named {expected}, but its name is {found}")]
-    NameChanged {
-        /// Which domain.
-        domid: Domid,
-        /// What was thought.
-        expected: String,
-        /// What xenstore says.
-        found: String,
-    },
+    /// No domain of that name or id, or the name is taken.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// The configuration asks for something that is not done here.
     #[error("{what} cannot be had: use stock xl for this guest")]
     Unsupported {

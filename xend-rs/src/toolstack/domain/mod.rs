@@ -15,6 +15,7 @@
 //! suspend, resume     stopping it to move, and letting it go on where it is
 //! destroy             taking it out of the world
 //! domid_history       ids that must not be used again at once
+//! power, memory, vcpus  what is done to one while it runs
 //! ```
 
 mod checks;
@@ -24,17 +25,20 @@ mod domid_history;
 mod error;
 mod introduction;
 mod kernel;
-mod names;
+pub mod memory;
+pub mod names;
 mod new_domain;
+pub mod power;
 mod pvh_acpi;
 mod resume;
 mod skeleton;
 mod suspend;
+pub mod vcpus;
 
 pub use checks::check;
 pub use destroy::destroy;
 pub use error::{DomainError, Result};
-pub use names::{find, name, rename, uuid};
+pub use names::{NameError, find, name, rename, uuid};
 pub use new_domain::{NewDomain, Wish};
 pub use resume::{resume, unpause};
 pub use suspend::{SuspendError, SuspendLimits, suspend};

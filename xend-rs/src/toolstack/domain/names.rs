@@ -1,88 +1,128 @@
-//! Finding domains by name, and renaming them.
+//! Names of domains, which only xenstore knows: `/local/domain/DOMID/name`.
 
-use super::{DomainError, Result, home};
 use crate::hypervisor::HypervisorError;
 use crate::hypervisor::types::Domid;
-use crate::hypervisor::xen::xenstore::Nodes;
+use crate::hypervisor::xen::xenstore::{Nodes, XenstoreError};
 use crate::toolstack::Host;
 use crate::toolstack::config::Uuid;
 
-/// The domain that `what` names: its id in decimal, or its name.
-///
-/// # Errors
-/// [`DomainError::NotFound`] where there is none.
-pub fn find(host: &Host, what: &str) -> Result<Domid> {
-    let not_found = || DomainError::NotFound { what: what.to_owned() };
-    if let Ok(number) = what.parse() {
-        let domid = Domid(number);
-        return if exists(host, domid)? { Ok(domid) } else { Err(not_found()) };
-    }
-    with_name(host, what)?.ok_or_else(not_found)
+/// A domain cannot be found or renamed.
+#[derive(Debug, thiserror::Error)]
+pub enum NameError {
+    /// No domain has this name or id.
+    #[error("there is no domain {name}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// Names are unique.
+    #[error("the name {name} is taken by {holder}")]
+    Taken {
+        /// The name.
+        name: String,
+        /// Who has it.
+        holder: Domid,
+    },
+    /// Somebody has renamed it in between.
+    #[error("{domid} is no longer named {expected}")]
+    Changed {
+        /// The domain.
+        domid: Domid,
+        /// The name it should have.
+        expected: String,
+    },
+    /// Xen does not say.
+    #[error(transparent)]
+    Hypervisor(#[from] HypervisorError),
+    /// Xenstore does not say.
+    #[error(transparent)]
+    Xenstore(#[from] XenstoreError),
 }
 
-/// The name of a domain, if it has one.
-pub fn name(host: &Host, domid: Domid) -> Result<Option<String>> {
-    Ok(host.store.read(&format!("{}/name", home(domid)))?)
+/// Where xenstore has a domain's nodes.
+pub fn path(domid: Domid) -> String {
+    format!("/local/domain/{}", domid.0)
 }
 
-/// The UUID of a domain: what its toolstack gave it.
-///
-/// # Errors
-/// [`DomainError::NotFound`] where xenstore does not say.
-pub fn uuid(host: &Host, domid: Domid) -> Result<Uuid> {
-    let path = host.store.read(&format!("{}/vm", home(domid)))?;
-    let uuid = path.as_deref().and_then(|path| path.strip_prefix("/vm/"));
-    let uuid = uuid.ok_or_else(|| DomainError::NotFound { what: domid.0.to_string() })?;
-    Ok(uuid.parse()?)
+/// A domain's name; `None` for one that has none, or is not there.
+pub fn name(host: &Host, domid: Domid) -> Result<Option<String>, XenstoreError> {
+    host.store.read(&format!("{}/name", path(domid)))
 }
 
-/// Gives a domain another name, which nobody else may have.
-///
-/// # Errors
-/// [`DomainError::NameTaken`], or [`DomainError::NameChanged`] if its name is not `from`.
-pub fn rename(host: &Host, domid: Domid, from: &str, to: &str) -> Result<()> {
-    require_free(host, to, Some(domid))?;
-    let uuid = uuid(host, domid)?;
-    host.store.transaction(|store| {
-        let path = format!("{}/name", home(domid));
-        let found = store.read(&path)?.unwrap_or_default();
-        if found != from {
-            return Err(DomainError::NameChanged { domid, expected: from.to_owned(), found });
-        }
-        store.write(&path, to)?;
-        store.write(&format!("/vm/{uuid}/name"), to)?;
-        Ok(())
-    })
-}
-
-/// Fails if a domain other than `besides` has the name.
-pub(super) fn require_free(host: &Host, name: &str, besides: Option<Domid>) -> Result<()> {
-    match with_name(host, name)? {
-        Some(domid) if Some(domid) != besides => {
-            Err(DomainError::NameTaken { name: name.to_owned(), domid })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn with_name(host: &Host, name: &str) -> Result<Option<Domid>> {
-    let ids = host.store.list("/local/domain")?.unwrap_or_default();
-    let mut ids: Vec<Domid> = ids.iter().filter_map(|id| id.parse().ok().map(Domid)).collect();
-    ids.sort_unstable();
-    for domid in ids {
-        // Nodes may be left of a domain that is gone.
-        if self::name(host, domid)?.as_deref() == Some(name) && exists(host, domid)? {
-            return Ok(Some(domid));
+/// The domain of that name, if there is one.
+pub fn find_by_name(host: &Host, wanted: &str) -> Result<Option<Domid>, NameError> {
+    for domain in host.xen.domains()? {
+        if name(host, domain.domid)?.as_deref() == Some(wanted) {
+            return Ok(Some(domain.domid));
         }
     }
     Ok(None)
 }
 
-/// Whether Xen has the domain.
-pub(super) fn exists(host: &Host, domid: Domid) -> Result<bool> {
-    match host.xen.domain_info(domid) {
-        Ok(_) => Ok(true),
-        Err(HypervisorError::NoSuchDomain { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
+/// The domain of that id (if it is all digits) or name.
+///
+/// # Errors
+/// [`NameError::Unknown`] where there is none.
+pub fn find(host: &Host, wanted: &str) -> Result<Domid, NameError> {
+    let unknown = || NameError::Unknown { name: wanted.to_owned() };
+    if !wanted.is_empty() && wanted.bytes().all(|byte| byte.is_ascii_digit()) {
+        let domid = Domid(wanted.parse().map_err(|_| unknown())?);
+        return match host.xen.listed_domain(domid)? {
+            Some(_) => Ok(domid),
+            None => Err(unknown()),
+        };
+    }
+    find_by_name(host, wanted)?.ok_or_else(unknown)
+}
+
+/// Gives a domain another name, in both places of xenstore that hold it, or in none. With `from`
+/// it has to have that name now.
+///
+/// # Errors
+/// When another domain has the name already, or this one is not there or not named `from`.
+pub fn rename(host: &Host, domid: Domid, from: Option<&str>, to: &str) -> Result<(), NameError> {
+    host.store.transaction(|transaction| {
+        // A domain may be without a name, and so may others.
+        let holder = if to.is_empty() { None } else { find_by_name(host, to)? };
+        if let Some(holder) = holder.filter(|&holder| holder != domid) {
+            return Err(NameError::Taken { name: to.to_owned(), holder });
+        }
+        let node = format!("{}/name", path(domid));
+        if let Some(from) = from
+            && transaction.read(&node)?.as_deref() != Some(from)
+        {
+            return Err(NameError::Changed { domid, expected: from.to_owned() });
+        }
+        let Some(domain) = host.xen.listed_domain(domid)? else {
+            return Err(NameError::Unknown { name: domid.0.to_string() });
+        };
+        transaction.write(&node, to)?;
+        transaction.write(&format!("/vm/{}/name", Uuid(domain.uuid)), to)?;
+        Ok(())
+    })
+}
+
+/// The UUID of a domain.
+///
+/// # Errors
+/// [`NameError::Unknown`] where there is no such domain.
+pub fn uuid(host: &Host, domid: Domid) -> Result<Uuid, NameError> {
+    match host.xen.listed_domain(domid)? {
+        Some(domain) => Ok(Uuid(domain.uuid)),
+        None => Err(NameError::Unknown { name: domid.0.to_string() }),
+    }
+}
+
+/// Fails if a domain other than `besides` has the name.
+pub(super) fn require_free(
+    host: &Host,
+    name: &str,
+    besides: Option<Domid>,
+) -> Result<(), NameError> {
+    match find_by_name(host, name)? {
+        Some(holder) if Some(holder) != besides => {
+            Err(NameError::Taken { name: name.to_owned(), holder })
+        }
+        _ => Ok(()),
     }
 }

@@ -178,7 +178,7 @@ impl<'h> NewDomain<'h> {
 
     fn backend(&self, domid: u32, name: Option<&str>) -> Result<Domid> {
         match name {
-            Some(name) => names::find(self.host, name),
+            Some(name) => Ok(names::find(self.host, name)?),
             None => u16::try_from(domid).map(Domid).map_err(|_| DomainError::Senseless {
                 what: format!("{domid} is no domain that could serve a device"),
             }),
