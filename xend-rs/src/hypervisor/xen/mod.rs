@@ -18,6 +18,7 @@ pub mod restore;
 pub mod save;
 mod toollog;
 pub mod vcpu;
+pub mod xenstore;
 
 pub use handles::Xen;
 pub use inherited_fd::inherited_fd;
