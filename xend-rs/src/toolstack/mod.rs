@@ -3,6 +3,7 @@
 //! What `xl` and libxl are to Xen's own tools. The engine ([`migration`](crate::migration)) moves
 //! memory; everything around it that makes a guest of a domain is here.
 
+pub mod announce;
 mod host;
 
 pub use host::{Host, OpenError};
