@@ -152,10 +152,18 @@ impl Host {
     /// What `xl` said, or why the workload does not answer with the end of the guest's console;
     /// [`LabError::Emulator`] when the check of the emulator fails in the guest.
     pub fn create_guest(&self, spec: &GuestSpec) -> Result<Guest> {
+        self.create_guest_with("xl", spec)
+    }
+
+    /// As [`create_guest`](Self::create_guest), with the `create` of another program.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn create_guest_with(&self, program: &str, spec: &GuestSpec) -> Result<Guest> {
         spec.check()?;
         let config = format!("/root/{}.cfg", spec.name);
         self.put_bytes(spec.xl_config().as_bytes(), &config, 0o644)?;
-        self.run_ok(&format!("xl create {config}"), CREATE_TIMEOUT)?;
+        self.run_ok(&format!("{program} create {config}"), CREATE_TIMEOUT)?;
         let guest = Guest { name: spec.name.clone(), ip: spec.ip };
         self.wait_for_workload(&guest)?;
         Ok(guest)
