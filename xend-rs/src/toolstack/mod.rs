@@ -5,11 +5,13 @@
 //! toolstack keeps of a guest: the same document that libxl keeps, so that stock `xl` manages the
 //! same guests.
 
+pub mod announce;
 pub mod config;
 pub mod devices;
 pub mod domain;
 mod file_lock;
 mod host;
+pub mod monitor;
 pub mod userdata;
 
 pub use host::{Host, OpenError};

@@ -1,7 +1,7 @@
 //! Making a domain, step by step.
 
 use super::{DomainError, Result, checks, defaults, destroy, domid_history, introduction, kernel};
-use super::{names, skeleton};
+use super::{names, scheduling, skeleton};
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
 use crate::hypervisor::xen::host::lifecycle::{Birth, DomainKind};
@@ -78,7 +78,7 @@ impl<'h> NewDomain<'h> {
     }
 
     /// Loads its kernel.
-    pub fn build_kernel(&mut self) -> Result<RingFrames> {
+    pub fn build_kernel(&self) -> Result<RingFrames> {
         kernel::load(self.host, self.domid, &self.config, &self.rings)
     }
 
@@ -91,7 +91,7 @@ impl<'h> NewDomain<'h> {
     ///
     /// # Errors
     /// The first device's that failed.
-    pub fn prepare_devices(&mut self) -> Result<()> {
+    pub fn prepare_devices(&self) -> Result<()> {
         let devices = self.devices()?;
         self.host.store.transaction(|store| {
             devices.iter().try_for_each(|device| devices::write(store, device))
@@ -101,7 +101,7 @@ impl<'h> NewDomain<'h> {
     }
 
     /// Tells xenstored and xenconsoled where its rings are. After this it may run.
-    pub fn introduce(&mut self, frames: RingFrames) -> Result<()> {
+    pub fn introduce(&self, frames: RingFrames) -> Result<()> {
         introduction::introduce(self.host, self.domid, &self.config, &self.rings, frames)
     }
 
@@ -121,6 +121,8 @@ impl<'h> NewDomain<'h> {
     fn set_limits(&self) -> Result<()> {
         let (xen, domid) = (&self.host.xen, self.domid);
         xen.set_max_vcpus(domid, self.config.max_vcpus())?;
+        scheduling::bind(self.host, domid, &self.config)?;
+        scheduling::set_share(self.host, domid, &self.config)?;
         let memory = self.config.memory();
         xen.set_max_memory(domid, memory.target_kib + EXTRA_MEMORY_KIB)?;
         Ok(())
@@ -199,7 +201,7 @@ impl Drop for NewDomain<'_> {
 
 /// Makes the domain in Xen, with an id that nobody used a moment ago.
 fn make(host: &Host, config: &DomainConfig, wanted: Option<Domid>) -> Result<Domid> {
-    let birth = birth(config, wanted);
+    let birth = birth(config, wanted, scheduling::pool(host, config)?);
     for _ in 0..MAX_ID_TRIES {
         let domid = host.xen.create_domain(&birth)?;
         let recent = domid_history::is_recent(domid);
@@ -217,7 +219,7 @@ fn make(host: &Host, config: &DomainConfig, wanted: Option<Domid>) -> Result<Dom
     Err(DomainError::Senseless { what: "all domain ids were used a moment ago".to_owned() })
 }
 
-fn birth(config: &DomainConfig, domid: Option<Domid>) -> Birth {
+fn birth(config: &DomainConfig, domid: Option<Domid>, cpupool: u32) -> Birth {
     let limits = config.grant_limits();
     let frames =
         |wanted: Option<u32>| wanted.and_then(|frames| i32::try_from(frames).ok()).unwrap_or(-1);
@@ -236,7 +238,7 @@ fn birth(config: &DomainConfig, domid: Option<Domid>) -> Birth {
         max_grant_frames: frames(limits.grant_frames),
         max_maptrack_frames: frames(limits.maptrack_frames),
         max_grant_version: limits.version.unwrap_or(2),
-        cpupool: 0,
+        cpupool,
         vpmu: false,
         msr_relaxed: config.msr_relaxed(),
         ssidref: 0,
