@@ -5,10 +5,15 @@
 //! `run(&Args) -> Result<ExitCode, Failure>` with one entry in the [`table`].
 
 mod args;
+mod config_source;
+mod config_update;
+mod create;
+mod destroy;
 mod failure;
 mod global;
 mod help;
 mod logger;
+mod monitor;
 mod options;
 mod output;
 mod stream;

@@ -3,14 +3,14 @@
 //! Names, operands and options are `xl`'s, in the order of `xl help` and in its words: scripts and
 //! fingers know them. What `xl` does not have comes last.
 
-use super::super::{stream, top};
+use super::super::{config_update, create, destroy, monitor, stream, top};
 use super::{Command, Run};
 
 /// Every command. One that is still to come refers to stock `xl`.
 pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "create",
-        run: Run::Stock,
+        run: Run::Here(create::run),
         can_dry_run: true,
         modifies: true,
         summary: "Create a domain from config file <filename>",
@@ -36,7 +36,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "config-update",
-        run: Run::Stock,
+        run: Run::Here(config_update::run),
         can_dry_run: true,
         modifies: true,
         summary: "\
@@ -72,7 +72,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "destroy",
-        run: Run::Stock,
+        run: Run::Here(destroy::run),
         can_dry_run: false,
         modifies: true,
         summary: "Terminate a domain immediately",
@@ -424,5 +424,14 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
         summary: "Look at saved guests and captured migrations",
         usage: "inspect [options] <File>",
         options: Some("See: xend stream inspect --help"),
+    },
+    Command {
+        name: "monitor",
+        run: Run::Hidden(monitor::run),
+        can_dry_run: false,
+        modifies: true,
+        summary: "Look after a domain until its death",
+        usage: "<DomainId> - for internal use only",
+        options: None,
     },
 ];
