@@ -1,6 +1,7 @@
 //! Guests as an administrator sees them: their configuration, devices, life and moves.
 //!
-//! [`config`] is what the toolstack keeps of a guest: the same document that libxl keeps, so that
+//! [`xlcfg`] reads the text that people write; [`config`] is what the toolstack keeps of a guest: the same document that libxl keeps, so that
 //! stock `xl` manages the same guests.
 
 pub mod config;
+pub mod xlcfg;
