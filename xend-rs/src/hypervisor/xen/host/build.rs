@@ -176,8 +176,7 @@ impl<'a> Builder<'a> {
         image.mmio_size = 4 * GIB - hole_start;
         image.mmio_start = hole_start;
         image.lowmem_end = bytes.min(hole_start);
-        image.highmem_end =
-            if bytes > hole_start { 4 * GIB + (bytes - hole_start) } else { 0 };
+        image.highmem_end = if bytes > hole_start { 4 * GIB + (bytes - hole_start) } else { 0 };
         image.vga_hole_size = 0;
         image.device_model = false;
     }
@@ -378,10 +377,7 @@ mod tests {
         let map = memory_map(192 << 20, 0, &[blob]);
         let plain: Vec<_> =
             map.iter().map(|range| (range.start, range.bytes, range.kind as u32)).collect();
-        assert_eq!(
-            plain,
-            [(0, 192 << 20, 1), (0xfeff_8000, 0x8000, 2), (0xf_f000, 0x1000, 3)]
-        );
+        assert_eq!(plain, [(0, 192 << 20, 1), (0xfeff_8000, 0x8000, 2), (0xf_f000, 0x1000, 3)]);
     }
 
     #[test]

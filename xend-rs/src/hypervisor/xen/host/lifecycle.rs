@@ -130,8 +130,7 @@ impl Xen {
     pub fn resume_in_place(&self, domid: Domid) -> Result<()> {
         let cooperative = 1;
         // SAFETY: no pointer but the handle is passed.
-        let result =
-            unsafe { sys::xc_domain_resume(self.xch(), u32::from(domid.0), cooperative) };
+        let result = unsafe { sys::xc_domain_resume(self.xch(), u32::from(domid.0), cooperative) };
         check(result, "resume", domid).map(drop)
     }
 
@@ -146,9 +145,8 @@ impl Xen {
     /// Gives it another handle.
     pub fn set_uuid(&self, domid: Domid, mut uuid: [u8; 16]) -> Result<()> {
         // SAFETY: the array is as long as a handle, and is only read.
-        let result = unsafe {
-            sys::xc_domain_sethandle(self.xch(), u32::from(domid.0), uuid.as_mut_ptr())
-        };
+        let result =
+            unsafe { sys::xc_domain_sethandle(self.xch(), u32::from(domid.0), uuid.as_mut_ptr()) };
         check(result, "set the UUID", domid).map(drop)
     }
 

@@ -72,8 +72,7 @@ impl Xen {
     /// Sets a parameter of a PVH domain, `HVM_PARAM_*`.
     pub fn set_hvm_param(&self, domid: Domid, index: u32, value: u64) -> Result<()> {
         // SAFETY: no pointer but the handle is passed.
-        let result =
-            unsafe { sys::xc_hvm_param_set(self.xch(), u32::from(domid.0), index, value) };
+        let result = unsafe { sys::xc_hvm_param_set(self.xch(), u32::from(domid.0), index, value) };
         check(result, "set an HVM parameter", domid).map(drop)
     }
 
