@@ -87,16 +87,13 @@ fn context(host: Option<&Host>) -> Result<HostContext, Failure> {
         Err(_) => Defaults::default(),
     };
     let cpus = match host {
-        Some(host) => {
-            Some(HostCpus { count: host.xen.max_cpus()?, nodes: Vec::new() })
-        }
+        Some(host) => Some(HostCpus { count: host.xen.max_cpus()?, nodes: Vec::new() }),
         None => None,
     };
     Ok(HostContext { cpus, defaults })
 }
 
 fn defaults(text: &[u8]) -> Result<Defaults, Failure> {
-    let settings = Settings::parse(XL_CONF, text)
-        .map_err(|error: SyntaxError| refuse(&error))?;
+    let settings = Settings::parse(XL_CONF, text).map_err(|error: SyntaxError| refuse(&error))?;
     Defaults::from_xl_conf(&settings).map_err(|error: ConfigError| refuse(&error))
 }

@@ -30,10 +30,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     match domain::destroy(&host, domains::domid(number)) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
-            let is_absent = matches!(
-                error,
-                domain::DomainError::Name(domain::NameError::Unknown { .. })
-            );
+            let is_absent =
+                matches!(error, domain::DomainError::Name(domain::NameError::Unknown { .. }));
             let code = if is_absent { NOT_FOUND } else { FAILED };
             let line = error_line(&error);
             Err(Failure::said(format!("xend: {line}\ndestroy failed (rc={code})\n")))
