@@ -23,7 +23,6 @@
 //! ```
 
 mod checks;
-mod defaults;
 mod destroy;
 mod domid_history;
 mod error;

@@ -1,6 +1,6 @@
 //! Making a domain, step by step.
 
-use super::{DomainError, Result, checks, defaults, destroy, domid_history, introduction, kernel};
+use super::{DomainError, Result, checks, destroy, domid_history, introduction, kernel};
 use super::{names, scheduling, skeleton};
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
@@ -48,7 +48,7 @@ impl<'h> NewDomain<'h> {
         if !wish.restored {
             checks::check_boot(config)?;
         }
-        let config = defaults::complete(config)?;
+        let config = config.clone().with_create_defaults()?;
         let domid = make(host, &config, wish.domid)?;
         let nobody = RingEnd { port: crate::hypervisor::types::Port(0), peer: Domid(0) };
         let rings = Rings { store: nobody, console: nobody };
