@@ -57,7 +57,8 @@ pub(super) const PVH: &[Scenario<World>] = kills!("pvh", Pvh, [
 ]);
 
 fn killed_at(world: &mut World, kind: GuestKind, side: Side, step: &str) -> Result<()> {
-    let (guest, from) = world.guest(&equipped(kind))?;
+    // Made by xend, so that its monitor is xend's wherever it ends.
+    let (guest, from) = world.guest_by(Toolstack::Xend, &equipped(kind))?;
     let rig = world.rig();
     let environment = Environment::stopping(side, step);
     let flight = set_out(rig, &guest, from, Pairing::XEND_TCP, &environment)?;
@@ -71,19 +72,7 @@ fn killed_at(world: &mut World, kind: GuestKind, side: Side, step: &str) -> Resu
     let said = recover_both(world, from).with_context(|| account.said())?;
     let now = find(world.rig(), &guest).with_context(|| format!("recover said: {said}"))?;
     require_settled(world, &guest, now, Toolstack::Xend)
-        .or_else(|error| settled_by_stock(world, now, kind, error))
         .with_context(|| format!("{}; recover said: {said}", account.said()))
-}
-
-/// A guest that never left is still in the care of the `xl` that made it.
-fn settled_by_stock(
-    world: &mut World,
-    now: Place,
-    kind: GuestKind,
-    error: anyhow::Error,
-) -> Result<()> {
-    let (guest, _) = world.guest(&equipped(kind))?;
-    require_settled(world, &guest, now, Toolstack::Stock).map_err(|_| error)
 }
 
 /// Waits for a `xend` that has stopped itself, and kills it.
