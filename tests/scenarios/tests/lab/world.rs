@@ -73,6 +73,12 @@ impl World {
         Ok((guest, Place::A))
     }
 
+    /// Ends the guest that the last scenario left, for one that needs the hosts to itself.
+    pub(crate) fn dismiss(&mut self) -> Result<()> {
+        self.resident = None;
+        clean::restore(&self.rig, &[])
+    }
+
     /// The guest has to run where it was, whole, and nothing else may be on the hosts.
     pub(crate) fn require_undisturbed(&self, guest: &Guest, place: Place) -> Result<()> {
         let found = find(&self.rig, guest)?;
