@@ -4,4 +4,5 @@
 //! stock `xl` manages the same guests.
 
 pub mod config;
+pub mod fuzz;
 pub mod xlcfg;
