@@ -4,8 +4,8 @@
 //! fingers know them. What `xl` does not have comes last.
 
 use super::super::{
-    affinity, console, devices, dmesg, info, list, memory, names, poke, power, sched, stream, top,
-    uptime, vcpus,
+    affinity, config_update, console, create, destroy, devices, dmesg, info, list, memory, monitor,
+    names, poke, power, sched, stream, top, uptime, vcpus,
 };
 use super::{Command, Run};
 
@@ -13,7 +13,7 @@ use super::{Command, Run};
 pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "create",
-        run: Run::Stock,
+        run: Run::Here(create::run),
         can_dry_run: true,
         modifies: true,
         summary: "Create a domain from config file <filename>",
@@ -39,7 +39,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "config-update",
-        run: Run::Stock,
+        run: Run::Here(config_update::run),
         can_dry_run: true,
         modifies: true,
         summary: "\
@@ -75,7 +75,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "destroy",
-        run: Run::Stock,
+        run: Run::Here(destroy::run),
         can_dry_run: false,
         modifies: true,
         summary: "Terminate a domain immediately",
@@ -427,5 +427,14 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
         summary: "Look at saved guests and captured migrations",
         usage: "inspect [options] <File>",
         options: Some("See: xend stream inspect --help"),
+    },
+    Command {
+        name: "monitor",
+        run: Run::Hidden(monitor::run),
+        can_dry_run: false,
+        modifies: true,
+        summary: "Look after a domain until its death",
+        usage: "<DomainId> - for internal use only",
+        options: None,
     },
 ];

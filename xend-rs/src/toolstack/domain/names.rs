@@ -101,3 +101,28 @@ pub fn rename(host: &Host, domid: Domid, from: Option<&str>, to: &str) -> Result
         Ok(())
     })
 }
+
+/// The UUID of a domain.
+///
+/// # Errors
+/// [`NameError::Unknown`] where there is no such domain.
+pub fn uuid(host: &Host, domid: Domid) -> Result<Uuid, NameError> {
+    match host.xen.listed_domain(domid)? {
+        Some(domain) => Ok(Uuid(domain.uuid)),
+        None => Err(NameError::Unknown { name: domid.0.to_string() }),
+    }
+}
+
+/// Fails if a domain other than `besides` has the name.
+pub(super) fn require_free(
+    host: &Host,
+    name: &str,
+    besides: Option<Domid>,
+) -> Result<(), NameError> {
+    match find_by_name(host, name)? {
+        Some(holder) if Some(holder) != besides => {
+            Err(NameError::Taken { name: name.to_owned(), holder })
+        }
+        _ => Ok(()),
+    }
+}

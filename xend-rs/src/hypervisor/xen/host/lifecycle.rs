@@ -1,6 +1,8 @@
 //! A domain's life: create, pause, unpause, resume, shut down, destroy.
 
-use std::ffi::c_int;
+use std::ffi::{CString, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -59,6 +61,38 @@ pub struct Birth {
     pub msr_relaxed: bool,
     /// Its security label; 0 where there is no security module.
     pub ssidref: u32,
+}
+
+/// Why a domain's virtual processors have stopped for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShutdownReason {
+    /// It is done.
+    PowerOff,
+    /// It wants to be started anew.
+    Reboot,
+    /// It wants to be saved or moved.
+    Suspend,
+    /// It failed, and Xen or its kernel noticed.
+    Crash,
+    /// Its watchdog was not fed.
+    Watchdog,
+    /// It wants to be started anew in the same domain.
+    SoftReset,
+}
+
+impl ShutdownReason {
+    /// Xen's number, `SHUTDOWN_*`.
+    pub fn from_xen(reason: u32) -> Option<Self> {
+        Some(match reason {
+            sys::SHUTDOWN_poweroff => Self::PowerOff,
+            sys::SHUTDOWN_reboot => Self::Reboot,
+            sys::SHUTDOWN_suspend => Self::Suspend,
+            sys::SHUTDOWN_crash => Self::Crash,
+            sys::SHUTDOWN_watchdog => Self::Watchdog,
+            sys::SHUTDOWN_soft_reset => Self::SoftReset,
+            _ => return None,
+        })
+    }
 }
 
 impl Birth {
@@ -148,6 +182,18 @@ impl Xen {
         let result =
             unsafe { sys::xc_domain_sethandle(self.xch(), u32::from(domid.0), uuid.as_mut_ptr()) };
         check(result, "set the UUID", domid).map(drop)
+    }
+
+    /// Writes its memory and state to a file, as an ELF core.
+    pub fn dump_core(&self, domid: Domid, path: &Path) -> Result<()> {
+        let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| {
+            let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
+            error_from(source, "dump the core", domid, None)
+        })?;
+        // SAFETY: the path is a C string.
+        let result =
+            unsafe { sys::xc_domain_dumpcore(self.xch(), u32::from(domid.0), name.as_ptr()) };
+        check(result, "dump the core", domid).map(drop)
     }
 
     /// Takes it out of the world with all its memory.

@@ -43,6 +43,8 @@ pub struct MemoryRange {
 }
 
 const KIB_PER_PAGE: u64 = 4;
+/// `HVMPTM_no_delay_for_missed_ticks`.
+const NO_DELAY_FOR_MISSED_TICKS: u64 = 1;
 
 impl Xen {
     /// Bounds the memory of a domain.
@@ -69,8 +71,14 @@ impl Xen {
         check(result, "set the size of the paging pool", domid).map(drop)
     }
 
-    /// Sets a parameter of a PVH domain, `HVM_PARAM_*`.
-    pub fn set_hvm_param(&self, domid: Domid, index: u32, value: u64) -> Result<()> {
+    /// Sets what a toolstack says to every PVH domain: ticks that it missed are not made up for,
+    /// and it has no alternate p2m.
+    pub fn set_pvh_platform(&self, domid: Domid) -> Result<()> {
+        self.set_hvm_param(domid, sys::HVM_PARAM_TIMER_MODE, NO_DELAY_FOR_MISSED_TICKS)?;
+        self.set_hvm_param(domid, sys::HVM_PARAM_ALTP2M, u64::from(sys::XEN_ALTP2M_disabled))
+    }
+
+    fn set_hvm_param(&self, domid: Domid, index: u32, value: u64) -> Result<()> {
         // SAFETY: no pointer but the handle is passed.
         let result = unsafe { sys::xc_hvm_param_set(self.xch(), u32::from(domid.0), index, value) };
         check(result, "set an HVM parameter", domid).map(drop)
