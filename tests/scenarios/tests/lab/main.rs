@@ -7,8 +7,10 @@
 
 mod alone;
 mod damage;
+mod golden;
 mod journeys;
 mod kills;
+mod life;
 mod no_shadow;
 mod refusals;
 mod saves;
@@ -27,12 +29,14 @@ use world::World;
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let with_shadow: Vec<Scenario<World>> = [
+        golden::SCENARIOS,
         alone::SCENARIOS,
         journeys::PV,
         saves::PV,
         damage::SCENARIOS,
         refusals::SCENARIOS,
         kills::SCENARIOS,
+        life::SCENARIOS,
         &toolstack::with_shadow(),
     ]
     .concat();
