@@ -11,6 +11,7 @@ mod golden;
 mod journeys;
 mod kills;
 mod no_shadow;
+mod power;
 mod refusals;
 mod saves;
 mod world;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let with_shadow: Vec<Scenario<World>> = [
         golden::SCENARIOS,
+        power::SCENARIOS,
         alone::SCENARIOS,
         journeys::PV,
         saves::PV,
