@@ -30,7 +30,8 @@ pub(super) fn without_log(stderr: &str, log: &[&str]) -> String {
     let mut after_log = false;
     for line in stderr.split_inclusive('\n') {
         let is_log = log.iter().any(|start| line.starts_with(start));
-        if !is_log && !(after_log && line == "\n") {
+        let is_its_rest = after_log && line == "\n";
+        if !is_log && !is_its_rest {
             text.push_str(line);
         }
         after_log = is_log;

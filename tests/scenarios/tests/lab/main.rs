@@ -12,6 +12,7 @@ mod journeys;
 mod kills;
 mod life;
 mod no_shadow;
+mod power;
 mod refusals;
 mod saves;
 mod toolstack;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let with_shadow: Vec<Scenario<World>> = [
         golden::SCENARIOS,
+        power::SCENARIOS,
         alone::SCENARIOS,
         journeys::PV,
         saves::PV,
