@@ -150,5 +150,16 @@ fn frames_for_the_guest_reach_it_where_it_is_now() {
         let device = Some("vif".to_owned());
         announce(&[Announcement { device, ..announcement("br0") }]).finish();
         assert!(arrives(), "the bridge has learnt");
+
+        // A port learns once its other end is there.
+        send_from(&Capture::on("wire"), MAC, Mac([0xff; 6]));
+        ip("link set guest down");
+        let device = Some("vif".to_owned());
+        let announcing = announce(&[Announcement { device, ..announcement("br0") }]);
+        thread::sleep(Duration::from_millis(100));
+        ip("link set guest up");
+        thread::sleep(Duration::from_millis(100));
+        assert!(arrives(), "it is told as soon as the port is connected");
+        announcing.finish();
     });
 }

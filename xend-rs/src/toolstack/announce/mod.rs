@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 pub use frames::{Mac, link_local};
 
+use neighbour::Port;
 use socket::{NetworkError, RawSocket};
 
 /// When frames are sent, from the start.
@@ -32,6 +33,11 @@ const SCHEDULE: [Duration; 5] = [
     Duration::from_millis(300),
     Duration::from_millis(550),
 ];
+
+/// How often a bridge is told of a port that is not connected yet, and for how long. After that the
+/// guest's own first frame tells it.
+const LEARN_PERIOD: Duration = Duration::from_millis(10);
+const LEARN_FOR: Duration = Duration::from_secs(3);
 
 /// More addresses of one vif than this are left out: a guest publishes as many as it likes.
 const MAX_ADDRESSES: usize = 32;
@@ -74,8 +80,8 @@ impl Announcement {
 pub struct Announcing(Option<JoinHandle<()>>);
 
 impl Announcing {
-    /// Waits until the last one is sent, half a second after the first. A process that ends before
-    /// takes the rest with it.
+    /// Waits until the last one is sent, half a second after the first, and the bridges know the
+    /// guest, which takes three seconds at most. A process that ends before takes the rest with it.
     pub fn finish(self) {
         if let Some(thread) = self.0
             && thread.join().is_err()
@@ -110,23 +116,38 @@ fn run(announcements: &[Announcement]) {
             Err(error) => warn(announcement, &error),
         }
     }
-    let mut to_learn: Vec<&Announcement> = announcements.iter().collect();
+    let mut ports = announcements.iter().filter_map(port).collect();
     for moment in SCHEDULE {
-        thread::sleep(moment.saturating_sub(started.elapsed()));
-        to_learn.retain(|announcement| !learnt(announcement));
+        while started.elapsed() < moment {
+            tell_bridges(&mut ports);
+            let rest = moment.saturating_sub(started.elapsed());
+            thread::sleep(if ports.is_empty() { rest } else { rest.min(LEARN_PERIOD) });
+        }
         ways.retain(|(announcement, socket)| {
             let sent = announcement.frames().iter().try_for_each(|frame| socket.send(frame));
             sent.inspect_err(|error| warn(announcement, error)).is_ok()
         });
     }
+    while !ports.is_empty() && started.elapsed() < LEARN_FOR {
+        tell_bridges(&mut ports);
+        thread::sleep(LEARN_PERIOD);
+    }
 }
 
-/// Whether the bridge has been told, or need not be. A port learns nothing before the guest has
-/// connected its end, so a failure is nothing to speak of: then the guest's own first frame tells it.
-fn learnt(announcement: &Announcement) -> bool {
-    let Some(device) = &announcement.device else { return true };
-    let told = neighbour::learn(device, announcement.mac);
-    told.inspect_err(|error| log::debug!("{}", crate::error_line::error_line(error))).is_ok()
+fn port(announcement: &Announcement) -> Option<(&Announcement, Port)> {
+    match Port::open(announcement.device.as_ref()?) {
+        Ok(port) => Some((announcement, port)),
+        Err(error) => {
+            warn(announcement, &error);
+            None
+        }
+    }
+}
+
+/// Tells the bridges of these ports, and forgets the ones that know it now. A port learns nothing
+/// before the guest has connected its end, so a failure is nothing to speak of.
+fn tell_bridges(ports: &mut Vec<(&Announcement, Port)>) {
+    ports.retain(|(announcement, port)| port.learn(announcement.mac).is_err());
 }
 
 fn warn(announcement: &Announcement, error: &NetworkError) {
