@@ -143,7 +143,7 @@ fn what_libxl_takes_for_granted() {
     assert_eq!(config.memory(), memory);
     assert_eq!(config.actions().crash, Action::Destroy);
     assert_eq!(config.tsc_mode(), TscMode::Default);
-    assert_eq!(config.max_event_channels(), 1023);
+    assert_eq!((config.max_event_channels(), config.timer_mode()), (1023, 1));
     assert!(config.runs_hotplug_scripts() && !config.is_migration_forbidden());
     assert_eq!(
         config.boot(),

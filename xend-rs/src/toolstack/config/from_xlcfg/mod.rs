@@ -131,6 +131,10 @@ impl<'a> Maker<'a> {
             let key = &setting.key;
             let message = match keys::usage(key, self.kind) {
                 Some(Use::Read) => continue,
+                Some(Use::Kept) if is_off(setting) => continue,
+                Some(Use::Kept) => {
+                    format!("'{key}' is kept for stock xl: xend does not act on it")
+                }
                 None => format!("unknown key '{key}'"),
                 Some(Use::NoEffect(reason)) => format!("'{key}' has no effect: {reason}"),
                 Some(Use::Hvm) if self.kind == GuestKind::Hvm => {

@@ -96,6 +96,7 @@ fn settings_that_do_nothing() {
     for (source, warning) in [
         ("\nmemroy = 64", "f:4: unknown key 'memroy'"),
         ("boot = 'cd'", "f:3: 'boot' has no effect: it is for HVM guests"),
+        ("localtime = 1", "f:3: 'localtime' is kept for stock xl: xend does not act on it"),
         ("pvshim = 1", "f:3: 'pvshim' has no effect: it is for PVH guests"),
         ("pci_permissive = 1", "f:3: 'pci_permissive' has no effect: there is no PCI passthrough"),
         ("cpus = '0'", "f:3: 'cpus' has no effect without 'vcpus' or 'maxvcpus'"),
@@ -116,7 +117,7 @@ fn settings_that_do_nothing() {
     }
     // What is switched off, or empty, needs no word.
     let off = "pci = []\nvfb = []\nvnc = 0\nvpmu = 0\ncpuid = 'host'\nseclabel = ''\nnestedhvm = 0\n\
-        altp2m = 'disabled'\nvtpm = []";
+        altp2m = 'disabled'\nvtpm = []\nlocaltime = 0\ndevice_model_args = []";
     let (config, warnings) = made(&format!("{KERNEL}{off}")).expect("nothing unsupported");
     assert_eq!(warnings, [""; 0]);
     assert_eq!(config.unsupported(), [""; 0]);
