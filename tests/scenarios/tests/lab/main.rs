@@ -10,10 +10,12 @@ mod damage;
 mod golden;
 mod journeys;
 mod kills;
+mod life;
 mod no_shadow;
 mod power;
 mod refusals;
 mod saves;
+mod toolstack;
 mod world;
 
 use std::env;
@@ -36,10 +38,12 @@ fn main() -> ExitCode {
         damage::SCENARIOS,
         refusals::SCENARIOS,
         kills::SCENARIOS,
+        life::SCENARIOS,
+        &toolstack::with_shadow(),
     ]
     .concat();
     let without_shadow: Vec<Scenario<World>> =
-        [journeys::PVH, saves::PVH, no_shadow::SCENARIOS].concat();
+        [journeys::PVH, saves::PVH, no_shadow::SCENARIOS, &toolstack::without_shadow()].concat();
     if arguments.iter().any(|argument| argument == "--list") {
         for scenario in with_shadow.iter().chain(&without_shadow) {
             println!("{}: test", scenario.name);

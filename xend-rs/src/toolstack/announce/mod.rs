@@ -8,9 +8,9 @@
 //! settle, so they are sent several times within the first half second.
 //!
 //! They leave through the vif's bridge, as the host's own. A Linux bridge learns no address from
-//! that, so [`learn`] tells it where the guest is: without, it may go on sending the guest's frames
-//! back to the port where it saw the guest while that was elsewhere. Open vSwitch, which does learn,
-//! takes the announcement for a guest on the bridge itself until the guest's first own frame.
+//! that, and drops the guest's frames that come by the port where it saw the guest while that was
+//! elsewhere: so it is told which port the guest is at. Open vSwitch, which does learn, takes the
+//! announcement for a guest on the bridge itself until the guest's first own frame.
 
 mod frames;
 mod neighbour;
@@ -21,9 +21,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 pub use frames::{Mac, link_local};
-pub use socket::NetworkError;
 
-use socket::RawSocket;
+use socket::{NetworkError, RawSocket};
 
 /// When frames are sent, from the start.
 const SCHEDULE: [Duration; 5] = [
@@ -42,7 +41,9 @@ const MAX_ADDRESSES: usize = 32;
 pub struct Announcement {
     /// The bridge, or other interface of this host, that the vif is connected to.
     pub bridge: String,
-    /// The guest's MAC address on it.
+    /// The vif's device on this host, where it is a port of that bridge: `vif5.0`.
+    pub device: Option<String>,
+    /// The guest's MAC address.
     pub mac: Mac,
     /// The guest's IPv4 addresses on it, as far as they are known.
     pub ipv4: Vec<Ipv4Addr>,
@@ -109,13 +110,23 @@ fn run(announcements: &[Announcement]) {
             Err(error) => warn(announcement, &error),
         }
     }
+    let mut to_learn: Vec<&Announcement> = announcements.iter().collect();
     for moment in SCHEDULE {
         thread::sleep(moment.saturating_sub(started.elapsed()));
+        to_learn.retain(|announcement| !learnt(announcement));
         ways.retain(|(announcement, socket)| {
             let sent = announcement.frames().iter().try_for_each(|frame| socket.send(frame));
             sent.inspect_err(|error| warn(announcement, error)).is_ok()
         });
     }
+}
+
+/// Whether the bridge has been told, or need not be. A port learns nothing before the guest has
+/// connected its end, so a failure is nothing to speak of: then the guest's own first frame tells it.
+fn learnt(announcement: &Announcement) -> bool {
+    let Some(device) = &announcement.device else { return true };
+    let told = neighbour::learn(device, announcement.mac);
+    told.inspect_err(|error| log::debug!("{}", crate::error_line::error_line(error))).is_ok()
 }
 
 fn warn(announcement: &Announcement, error: &NetworkError) {
@@ -125,16 +136,6 @@ fn warn(announcement: &Announcement, error: &NetworkError) {
         announcement.bridge,
         crate::error_line::error_line(error)
     );
-}
-
-/// Has the bridge that `device` is a port of send frames for `mac` there from now on, as if it had
-/// seen one come from there. The entry ages like any that a bridge learns.
-///
-/// # Errors
-/// When the device is not there, not a bridge's port, or without its peer: a bridge port learns
-/// nothing before its carrier is on.
-pub fn learn(device: &str, mac: Mac) -> Result<(), NetworkError> {
-    neighbour::learn(device, mac)
 }
 
 fn is_unicast_v4(ip: Ipv4Addr) -> bool {
@@ -152,6 +153,7 @@ mod tests {
     fn announcement(ipv4: &[&str], ipv6: &[&str]) -> Announcement {
         Announcement {
             bridge: "br0".to_owned(),
+            device: None,
             mac: Mac([0x00, 0x16, 0x3e, 0x77, 0x00, 0x65]),
             ipv4: ipv4.iter().map(|ip| ip.parse().expect("an address")).collect(),
             ipv6: ipv6.iter().map(|ip| ip.parse().expect("an address")).collect(),

@@ -24,7 +24,12 @@ const SEQUENCE: u32 = 1;
 const HEADER_BYTES: usize = 16;
 const MESSAGE_BYTES: usize = HEADER_BYTES + 12 + 12;
 
-/// See [`super::learn`].
+/// Has the bridge that `device` is a port of send frames for `mac` there from now on, as if it had
+/// seen one come from there. The entry ages like any that a bridge learns.
+///
+/// # Errors
+/// When the device is not there, not a bridge's port, or without its peer: a bridge port learns
+/// nothing before its carrier is on.
 pub(super) fn learn(device: &str, mac: Mac) -> Result<(), NetworkError> {
     const OPERATION: &str = "make a bridge learn an address";
     let fail = || refused(OPERATION, device);

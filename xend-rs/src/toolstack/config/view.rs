@@ -9,7 +9,7 @@ use super::types::{
     Uuid,
 };
 use super::{ConfigError, DomainConfig, schema};
-use crate::toolstack::xlcfg::shorten;
+use crate::toolstack::xlcfg::one_line;
 
 /// What libxl gives a guest whose configuration names no memory.
 const DEFAULT_MEMORY_KIB: u64 = 32 * 1024;
@@ -246,9 +246,7 @@ impl DomainConfig {
         }
         // A domain's name becomes part of file names, and one line of messages.
         if self.name().contains(|c: char| c == '/' || c.is_control()) {
-            return Err(ConfigError::Name {
-                name: shorten(self.name()).escape_debug().to_string(),
-            });
+            return Err(ConfigError::Name { name: one_line(self.name()) });
         }
         schema::check(&self.document, schema::DOCUMENT)
     }

@@ -24,7 +24,6 @@
 //! ```
 
 mod checks;
-mod defaults;
 mod destroy;
 mod domid_history;
 mod error;
