@@ -29,7 +29,7 @@ pub(crate) const SCENARIOS: &[Scenario<World>] = &[
 ];
 
 fn reboot_and_shut_down(world: &mut World) -> Result<()> {
-    world.clear()?;
+    world.dismiss()?;
     let (guest, place) = world.guest(&small(GuestKind::Pv))?;
     let host = world.rig().host(place);
     let before = domid(host, guest.name())?.context("the guest is not there")?;
@@ -53,7 +53,7 @@ fn reboot_and_shut_down(world: &mut World) -> Result<()> {
     let rest = said.strip_prefix(&announced).unwrap_or_default();
     ensure!(ended.iter().any(|line| line == rest), "xend says:\n{said}");
     wait_for(|| domid(host, guest.name()), Option::is_none).context("the guest stays")?;
-    world.clear()
+    world.dismiss()
 }
 
 /// A paused guest cannot take a request.
@@ -71,7 +71,7 @@ fn deaf(world: &mut World) -> Result<()> {
     );
     // The request is still there, and the guest obeys it now.
     wait_for(|| domid(host, guest.name()), Option::is_none).context("the guest stays")?;
-    world.clear()
+    world.dismiss()
 }
 
 fn domid(host: &Host, name: &str) -> Result<Option<u16>> {
