@@ -1,6 +1,11 @@
 //! `xend create`: a guest from its configuration.
 
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use super::args::Args;
 use super::config_source::{self, ConfigSource, FAILED, INVALID};
@@ -9,6 +14,7 @@ use super::options::Long;
 use super::{help, output};
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
+use crate::migration::Cancel;
 use crate::toolstack::config::DomainConfig;
 use crate::toolstack::{Host, domain, monitor};
 
@@ -99,7 +105,10 @@ fn wishes(args: &Args) -> Result<Wishes, Failure> {
 }
 
 fn create(host: &Host, config: &DomainConfig, wishes: &Wishes) -> Result<ExitCode, Failure> {
-    let domid = domain::start(host, config).map_err(|error| failed(&error))?;
+    let interruption = Interruption::await_signals()?;
+    let domid =
+        domain::start(host, config, &interruption.cancel).map_err(|error| failed(&error))?;
+    interruption.ends_the_process.store(true, Ordering::Release);
     // Before it runs, so that nothing it says is missed.
     let console = if wishes.console { Some(attach(domid)?) } else { None };
     if !wishes.paused
@@ -121,6 +130,25 @@ fn create(host: &Host, config: &DomainConfig, wishes: &Wishes) -> Result<ExitCod
         console.wait()?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ctrl-C and its kind.
+struct Interruption {
+    /// What they do while the guest is being made.
+    cancel: Cancel,
+    /// Once set, they do what they always do.
+    ends_the_process: Arc<AtomicBool>,
+}
+
+impl Interruption {
+    fn await_signals() -> std::io::Result<Self> {
+        let (flag, ends_the_process) = (Arc::default(), Arc::default());
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            flag::register_conditional_default(signal, Arc::clone(&ends_the_process))?;
+            flag::register(signal, Arc::clone(&flag))?;
+        }
+        Ok(Self { cancel: Cancel::from_flag(flag), ends_the_process })
+    }
 }
 
 /// Attaches this terminal to the guest's console.

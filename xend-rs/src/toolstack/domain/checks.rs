@@ -11,20 +11,6 @@ use crate::toolstack::devices;
 /// What Xen and the toolstack need beside a guest's own memory.
 const SLACK_KIB: u64 = 2048;
 const KIB_PER_PAGE: u64 = 4;
-/// Parts of a configuration that need a device model or a host's hardware.
-const FOREIGN_DEVICES: [(&str, &str); 11] = [
-    ("pcidevs", "PCI passthrough"),
-    ("vfbs", "a virtual frame buffer"),
-    ("vkbs", "a virtual keyboard"),
-    ("vtpms", "a virtual TPM"),
-    ("p9s", "a 9pfs share"),
-    ("pvcallsifs", "PV calls"),
-    ("vdispls", "a virtual display"),
-    ("vsnds", "a virtual sound card"),
-    ("usbctrls", "a USB controller"),
-    ("usbdevs", "a USB device"),
-    ("channels", "a channel"),
-];
 
 /// Checks that this host can have the guest under the name, as a new domain or as one that arrives.
 ///
@@ -55,23 +41,8 @@ fn check_kind(config: &DomainConfig) -> Result<()> {
     if config.kind() == GuestKind::Hvm {
         return unsupported("an HVM guest");
     }
-    let document = config.document();
-    for (key, words) in FOREIGN_DEVICES {
-        if document.get(key).and_then(|list| list.as_array()).is_some_and(|list| !list.is_empty()) {
-            return unsupported(words);
-        }
-    }
-    let build_info = document.get("b_info").and_then(|info| info.as_object());
-    let has = |key: &str| build_info.and_then(|info| info.get(key));
-    if has("vnuma_nodes").and_then(|nodes| nodes.as_array()).is_some_and(|list| !list.is_empty()) {
-        return unsupported("virtual NUMA");
-    }
-    let shim = has("type.pvh").and_then(|info| info.get("pvshim")).and_then(|shim| shim.as_str());
-    if shim == Some("True") {
-        return unsupported("the PV shim");
-    }
-    if has("nested_hvm").and_then(|nested| nested.as_str()) == Some("True") {
-        return unsupported("nested virtualisation");
+    if let Some(what) = config.unsupported().first() {
+        return unsupported(what);
     }
     if config.name().is_empty() {
         return Err(DomainError::Senseless { what: "the guest has no name".to_owned() });

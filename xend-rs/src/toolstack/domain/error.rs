@@ -59,6 +59,9 @@ pub enum DomainError {
         /// How long an id is kept free.
         seconds: u64,
     },
+    /// Somebody asked to stop.
+    #[error("cancelled: nothing is left of the guest")]
+    Cancelled,
     /// The file of recent ids.
     #[error("cannot {operation} {}", path.display())]
     History {

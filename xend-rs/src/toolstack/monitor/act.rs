@@ -6,6 +6,7 @@ use std::{fs, thread};
 use super::{MonitorError, say, say_error};
 use crate::hypervisor::types::Domid;
 use crate::hypervisor::xen::host::lifecycle::ShutdownReason;
+use crate::migration::Cancel;
 use crate::toolstack::Host;
 use crate::toolstack::config::{Action, DomainConfig};
 use crate::toolstack::domain;
@@ -78,7 +79,7 @@ fn destroy(host: &Host, domid: Domid) -> Result<(), MonitorError> {
 fn restart(host: &Host, config: &DomainConfig) -> Result<Next, MonitorError> {
     say("Done. Rebooting now");
     thread::sleep(RESTART_PAUSE);
-    let domid = domain::start(host, config)?;
+    let domid = domain::start(host, config, &Cancel::default())?;
     domain::unpause(host, domid)?;
     Ok(Next::Restarted(domid))
 }
