@@ -79,7 +79,7 @@ fn a_late_command_is_killed_with_its_children(host: &Host) {
     let error = host.run("sleep 4321 & sleep 4321", Duration::from_secs(1)).expect_err("late");
     assert!(matches!(error, LabError::Deadline { .. }), "{error}");
     assert!(started.elapsed() < Duration::from_secs(10));
-    let left = host.run("pgrep -f 'sleep 4321' | grep -v $$", SHORT).expect("pgrep");
+    let left = host.run("ps | grep '[s]leep 4321'", SHORT).expect("ps");
     assert_eq!(left.stdout_text().lines().count(), 0, "{}", left.stdout_text());
 }
 

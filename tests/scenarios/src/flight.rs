@@ -319,7 +319,7 @@ impl Account {
 /// Ends a server once it has nothing left to receive. That it had to be ended is no failure.
 fn end_server(host: &lab::Host, server: Background) -> lab::Result<Output> {
     let idle = host.run_ok(
-        "while pgrep -f '[m]igrate-receive' >/dev/null; do sleep 0.1; done",
+        "while ps | grep -v relay | grep -q '[m]igrate-receive'; do sleep 0.1; done",
         RECEIVER_GRACE,
     );
     let output = server.kill()?;
