@@ -105,12 +105,18 @@ fn xl_header() {
 }
 
 #[test]
+fn xend() {
+    run(&sample::xend_messages(), fuzz::xend);
+}
+
+#[test]
 fn bytes_of_no_format() {
     arbtest(|u| {
         let data = u.bytes(u.len())?;
         fuzz::libxc(data);
         fuzz::libxl(data);
         fuzz::xl_header(data);
+        fuzz::xend(data);
         Ok(())
     })
     .budget(Duration::from_secs(1));
