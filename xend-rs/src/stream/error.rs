@@ -61,8 +61,8 @@ pub enum Place {
     },
     /// A xend's answer to an offer.
     XendAnswer,
-    /// A message between two xends.
-    XendFrame,
+    /// A message of the conversation around the streams.
+    PeerMessage,
 }
 
 impl fmt::Display for Place {
@@ -77,7 +77,7 @@ impl fmt::Display for Place {
                 write!(f, "libxl record {index} ({t})")
             }
             Place::XendAnswer => write!(f, "answer of the peer"),
-            Place::XendFrame => write!(f, "message of the peer"),
+            Place::PeerMessage => write!(f, "message of the peer"),
             Place::ImageHeader => write!(f, "libxc image header"),
             Place::DomainHeader => write!(f, "libxc domain header"),
             Place::LibxcRecord { index, record_type: None } => write!(f, "libxc record {index}"),

@@ -4,5 +4,7 @@
 //! memory; everything around it that makes a guest of a domain is here.
 
 mod host;
+pub mod journal;
+pub mod migrate;
 
 pub use host::{Host, OpenError};

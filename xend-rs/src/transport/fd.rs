@@ -10,7 +10,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -64,15 +64,20 @@ impl Channel {
         Ok(Self::Pipe(own))
     }
 
-    /// Waits until the descriptor is ready for `events`.
-    fn wait(&self, events: PollFlags, cancel: &Cancel) -> io::Result<()> {
+    /// Waits until the descriptor is ready for `events`: for ever, or until `limit` has passed.
+    fn wait(&self, events: PollFlags, cancel: &Cancel, limit: Option<Duration>) -> io::Result<()> {
         let fd = match self {
             Self::Pipe(file) | Self::File(file) => file.as_fd(),
             Self::Socket(fd) => fd.as_fd(),
         };
+        let started = Instant::now();
         loop {
             if cancel.is_cancelled() {
                 return Err(io::Error::other("cancelled"));
+            }
+            if let Some(limit) = limit.filter(|&limit| started.elapsed() >= limit) {
+                let text = format!("nothing moved for {} s", limit.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
             }
             let mut fds = [PollFd::new(fd, events)];
             match poll(&mut fds, PollTimeout::from(CANCEL_CHECK_MS)) {
@@ -103,6 +108,7 @@ pub struct FdSink {
     channel: Channel,
     cancel: Cancel,
     pace: Pace,
+    limit: Option<Duration>,
 }
 
 impl FdSink {
@@ -112,7 +118,12 @@ impl FdSink {
     /// If the descriptor cannot be examined, or a pipe not be opened again.
     pub fn new(fd: OwnedFd, cancel: Cancel) -> io::Result<Self> {
         let channel = Channel::new(fd, OpenOptions::new().write(true))?;
-        Ok(Self { channel, cancel, pace: Pace::new() })
+        Ok(Self { channel, cancel, pace: Pace::new(), limit: None })
+    }
+
+    /// From now on a peer that lets nothing move for `limit` is taken for dead.
+    pub fn set_limit(&mut self, limit: Option<Duration>) {
+        self.limit = limit;
     }
 }
 
@@ -136,7 +147,7 @@ impl Write for FdSink {
                     if matches!(self.channel, Channel::Pipe(_)) {
                         self.pace.rest(FREE_PIPE_BYTES);
                     }
-                    self.channel.wait(PollFlags::POLLOUT, &self.cancel)?;
+                    self.channel.wait(PollFlags::POLLOUT, &self.cancel, self.limit)?;
                 }
                 done => {
                     self.pace.moved(*done.as_ref().unwrap_or(&0));
@@ -157,6 +168,7 @@ impl Sink for FdSink {
     /// business, and cannot be known for the sockets behind a pipe.
     fn wait_until_taken(&mut self) -> io::Result<()> {
         let Channel::Pipe(pipe) = &self.channel else { return Ok(()) };
+        let started = Instant::now();
         loop {
             if self.cancel.is_cancelled() {
                 return Err(io::Error::other("cancelled"));
@@ -171,6 +183,10 @@ impl Sink for FdSink {
                 return Ok(());
             }
             drop(reading_end);
+            if let Some(limit) = self.limit.filter(|&limit| started.elapsed() >= limit) {
+                let text = format!("the pipe was not emptied in {} s", limit.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+            }
             thread::sleep(EMPTY_CHECK);
         }
     }
@@ -183,6 +199,7 @@ pub struct FdSource {
     channel: Channel,
     cancel: Cancel,
     pace: Pace,
+    limit: Option<Duration>,
 }
 
 impl FdSource {
@@ -192,7 +209,12 @@ impl FdSource {
     /// If the descriptor cannot be examined, or a pipe not be opened again.
     pub fn new(fd: OwnedFd, cancel: Cancel) -> io::Result<Self> {
         let channel = Channel::new(fd, OpenOptions::new().read(true))?;
-        Ok(Self { channel, cancel, pace: Pace::new() })
+        Ok(Self { channel, cancel, pace: Pace::new(), limit: None })
+    }
+
+    /// From now on a peer that lets nothing move for `limit` is taken for dead.
+    pub fn set_limit(&mut self, limit: Option<Duration>) {
+        self.limit = limit;
     }
 }
 
@@ -210,7 +232,7 @@ impl Read for FdSource {
             match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.pace.rest(buffer.len().min(ARRIVED_BYTES));
-                    self.channel.wait(PollFlags::POLLIN, &self.cancel)?;
+                    self.channel.wait(PollFlags::POLLIN, &self.cancel, self.limit)?;
                 }
                 done => {
                     self.pace.moved(*done.as_ref().unwrap_or(&0));
@@ -279,6 +301,21 @@ mod tests {
         drop(read_end);
         let error = sink.wait_until_taken().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_peer_that_is_silent_for_too_long_is_given_up() {
+        let (a, b) = UnixStream::pair().unwrap();
+        let limit = Duration::from_millis(150);
+        let cancel = Cancel::default();
+        let mut source = FdSource::new(a.into(), cancel.clone()).unwrap();
+        source.set_limit(Some(limit));
+        let error = source.read(&mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let mut sink = FdSink::new(b.into(), cancel).unwrap();
+        sink.set_limit(Some(limit));
+        let error = sink.write_all(&vec![0; 8 << 20]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]

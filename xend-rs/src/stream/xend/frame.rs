@@ -100,7 +100,7 @@ impl Frame {
     pub fn read<R: Read>(source: &mut Source<R>) -> Result<Frame, StreamError> {
         let mut head = [0; 8];
         let fill = source.fill("the peer's next message", &mut head);
-        let place = Place::XendFrame;
+        let place = Place::PeerMessage;
         fill.map_err(|kind| StreamError { offset: source.offset(), place, kind })?;
         Self::read_body(head, source)
     }
@@ -110,7 +110,7 @@ impl Frame {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn read_body<R: Read>(head: [u8; 8], source: &mut Source<R>) -> Result<Frame, StreamError> {
-        let place = Place::XendFrame;
+        let place = Place::PeerMessage;
         let (number, length) = split(head);
         let start = source.offset();
         if length > MAX_FRAME_BYTES {
