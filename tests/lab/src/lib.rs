@@ -39,7 +39,7 @@ mod workdir;
 
 pub use error::{LabError, Result};
 pub use exec::{Background, Output};
-pub use guest::{Guest, GuestKind, GuestSpec, VerifyReport, WorkloadSpec};
+pub use guest::{Guest, GuestKind, GuestSpec, SHARED_DISK, VerifyReport, WorkloadSpec};
 pub use host::{Domain, Host};
 pub use images::{Hypervisor, Images};
 pub use isolation::{Isolation, check_machine};

@@ -21,4 +21,6 @@ pub mod runner;
 pub mod savefile;
 pub mod show;
 pub mod statistics;
+pub mod toolstack;
 pub mod traveller;
+pub mod voyage;

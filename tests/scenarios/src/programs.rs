@@ -8,6 +8,8 @@ use anyhow::{Context, Result, ensure};
 use nix::unistd::geteuid;
 
 use crate::helper;
+use crate::rig::ASK;
+use crate::toolstack;
 use lab::Host;
 
 /// Another program to be put in the place of `xend-save-helper`, for instance Xen's own, to see
@@ -69,7 +71,11 @@ impl Programs {
     /// When the host does not take them.
     pub fn install(&self, host: &Host) -> Result<()> {
         host.put(&self.helper, helper::OURS, 0o755)?;
-        host.put(&self.xend, helper::XEND, 0o755)?;
+        host.put(&self.xend, toolstack::XEND, 0o755)?;
+        host.run_ok(
+            &format!("mkdir -p {0} && ln -sf {1} {0}/xl", toolstack::XEND_AS_XL, toolstack::XEND),
+            ASK,
+        )?;
         Ok(helper::install_recorder(host)?)
     }
 }

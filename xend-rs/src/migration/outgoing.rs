@@ -1,14 +1,15 @@
 //! The sending half of the pipeline: one thread reads guest memory into batches, another writes
 //! them to the receiver, so that neither waits for the other without need.
 //!
-//! The queue between them is short. What waits in it when the guest is suspended is downtime, so
-//! it is emptied first ([`Outgoing::wait_until_taken`]).
+//! The queue between them is short, and at the end of a round it is emptied
+//! ([`Outgoing::wait_until_taken`]): what waits in it while the guest goes on will be sent twice.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
+use std::time::Duration;
 
 use super::sink::Sink;
 use crate::hypervisor::PageBatch;
@@ -24,8 +25,8 @@ enum Item {
     Bytes(Vec<u8>),
     /// Say when all before has been written.
     Drain(SyncSender<()>),
-    /// Say when the sink has been rid of it, too.
-    WaitUntilTaken(SyncSender<()>),
+    /// Say when the sink is as good as rid of it, too: when it will be within this time.
+    WaitUntilTaken(Duration, SyncSender<()>),
 }
 
 /// The writer thread has stopped, because it failed: [`Outgoing::failure`] says why.
@@ -63,8 +64,8 @@ impl<'scope> Outgoing<'scope> {
                     Item::Drain(done) => {
                         let _ = done.send(());
                     }
-                    Item::WaitUntilTaken(done) => {
-                        writer.sink.wait_until_taken()?;
+                    Item::WaitUntilTaken(within, done) => {
+                        writer.sink.wait_until_taken(within)?;
                         let _ = done.send(());
                     }
                 }
@@ -96,9 +97,10 @@ impl<'scope> Outgoing<'scope> {
         self.wait_for(Item::Drain)
     }
 
-    /// Waits until all that was queued has been written and has left the sink.
-    pub(super) fn wait_until_taken(&self) -> Result<(), Broken> {
-        self.wait_for(Item::WaitUntilTaken)
+    /// Waits until all that was queued has been written, and has left the sink or will within the
+    /// given time.
+    pub(super) fn wait_until_taken(&self, within: Duration) -> Result<(), Broken> {
+        self.wait_for(|done| Item::WaitUntilTaken(within, done))
     }
 
     fn wait_for(&self, item: impl FnOnce(SyncSender<()>) -> Item) -> Result<(), Broken> {

@@ -1,7 +1,7 @@
 //! The source of a migration, or a save to a file: a flat list of phases and one way to fail.
 
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::cancel::Cancel;
 use super::error::{Phase, SaveError, SaveFailure};
@@ -14,6 +14,10 @@ use super::sink::Sink;
 use super::toolstack::SourceToolstack;
 use crate::hypervisor::{Liveness, PfnSet, SourceGuest};
 use crate::stream::libxc::{DomainHeader, ImageHeader, ImageVersion, Record, write};
+
+/// What may wait in a queue when a round ends, as time at the receiver's rate: enough to keep the
+/// link busy while the next round or the suspend begins, which takes longer.
+const QUEUE_AHEAD: Duration = Duration::from_millis(50);
 
 /// How to save.
 #[derive(Clone, Copy, Debug)]
@@ -158,6 +162,9 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
                 report.duration.as_millis()
             );
             self.report.rounds.push(report);
+            // What the guest writes while this round's pages wait in a queue is sent once more, and
+            // what waits when the guest is suspended makes it wait, too.
+            self.outgoing.wait_until_taken(QUEUE_AHEAD)?;
             self.guest.check_layout()?;
 
             let mut history = History { rounds_done: round + 1, dirty_pages: None };
@@ -173,8 +180,6 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
     }
 
     fn suspend(&mut self) -> Result<(), PassEnd> {
-        // What still waits in a queue now would make the guest wait.
-        self.outgoing.wait_until_taken()?;
         let started = Instant::now();
         self.asked_to_suspend = true;
         self.toolstack.suspend()?;

@@ -1,20 +1,21 @@
 //! Where the bytes of an outgoing migration go.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 /// A way to the receiver.
 pub trait Sink: Write {
-    /// Waits until what was written has been taken on, as far as this end can know. Called before
-    /// the guest is suspended: what is still on its way then makes the guest wait.
+    /// Waits until what was written has been taken on, or will be within the given time by what is
+    /// seen of its rate, as far as this end can know.
     ///
     /// # Errors
     /// If it never will be, for the receiver has gone or the transfer was cancelled.
-    fn wait_until_taken(&mut self) -> io::Result<()>;
+    fn wait_until_taken(&mut self, within: Duration) -> io::Result<()>;
 }
 
 /// Memory takes everything at once.
 impl Sink for Vec<u8> {
-    fn wait_until_taken(&mut self) -> io::Result<()> {
+    fn wait_until_taken(&mut self, _within: Duration) -> io::Result<()> {
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, sendmsg};
+use rustix::io::ioctl_fionread;
 
 use super::pace::Pace;
 use crate::migration::{Cancel, Sink};
@@ -31,7 +32,7 @@ const PIPE_BYTES: i32 = 1024 * 1024;
 const FREE_PIPE_BYTES: usize = 128 * 1024;
 
 /// How often an emptying pipe is looked at.
-const EMPTY_CHECK: Duration = Duration::from_millis(2);
+const QUEUE_CHECK: Duration = Duration::from_millis(5);
 
 /// What is waited for when more is to come than has arrived: half of what a receive buffer holds at
 /// first, so that the sender is not held up.
@@ -164,32 +165,31 @@ impl Write for FdSink {
 }
 
 impl Sink for FdSink {
-    /// Waits until a pipe is empty. How much waits in a socket is the peer's and the network's
-    /// business, and cannot be known for the sockets behind a pipe.
-    fn wait_until_taken(&mut self) -> io::Result<()> {
+    /// Knows of a pipe only. How much waits in a socket is the peer's and the network's business,
+    /// and cannot be known for the sockets behind a pipe.
+    fn wait_until_taken(&mut self, within: Duration) -> io::Result<()> {
         let Channel::Pipe(pipe) = &self.channel else { return Ok(()) };
-        let started = Instant::now();
-        loop {
+        let (started, first_bytes) = (Instant::now(), ioctl_fionread(pipe)?);
+        let mut queued_bytes = first_bytes;
+        while !leaves_within(within, queued_bytes, first_bytes - queued_bytes, started.elapsed()) {
             if self.cancel.is_cancelled() {
                 return Err(io::Error::other("cancelled"));
             }
             if poll_now(pipe, PollFlags::POLLOUT)?.contains(PollFlags::POLLERR) {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            // Whether a pipe is empty only its reading end tells. It is not kept open, for then
-            // nobody would notice when the reader is gone.
-            let reading_end = open_again(pipe, OpenOptions::new().read(true))?;
-            if !poll_now(&reading_end, PollFlags::POLLIN)?.contains(PollFlags::POLLIN) {
-                return Ok(());
-            }
-            drop(reading_end);
-            if let Some(limit) = self.limit.filter(|&limit| started.elapsed() >= limit) {
-                let text = format!("the pipe was not emptied in {} s", limit.as_secs());
-                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
-            }
-            thread::sleep(EMPTY_CHECK);
+            thread::sleep(QUEUE_CHECK);
+            queued_bytes = ioctl_fionread(pipe)?.min(queued_bytes);
         }
+        Ok(())
     }
+}
+
+/// Whether `queued_bytes` leave within the given time, at the rate at which `left_bytes` did in
+/// `elapsed`.
+fn leaves_within(within: Duration, queued_bytes: u64, left_bytes: u64, elapsed: Duration) -> bool {
+    queued_bytes == 0
+        || left_bytes > 0 && elapsed.mul_f64(queued_bytes as f64 / left_bytes as f64) <= within
 }
 
 /// The receiving end. Takes what it is asked for and never reads ahead: after the image the
@@ -284,38 +284,33 @@ mod tests {
     fn a_pipe_is_waited_for_until_it_is_empty() {
         let (read_end, write_end) = nix::unistd::pipe().unwrap();
         let mut sink = FdSink::new(write_end, Cancel::default()).unwrap();
-        sink.wait_until_taken().unwrap();
+        sink.wait_until_taken(Duration::ZERO).unwrap();
         sink.write_all(&[7; 1000]).unwrap();
         let reader = thread::spawn(move || {
             thread::sleep(Duration::from_millis(30));
-            let taken = std::time::Instant::now();
+            let taken = Instant::now();
             File::from(read_end.try_clone().unwrap()).read_exact(&mut [0; 1000]).unwrap();
             (taken, read_end)
         });
-        sink.wait_until_taken().unwrap();
-        let empty = std::time::Instant::now();
+        sink.wait_until_taken(Duration::ZERO).unwrap();
+        let empty = Instant::now();
         let (taken, read_end) = reader.join().unwrap();
         assert!(empty >= taken);
 
         sink.write_all(&[7; 1000]).unwrap();
         drop(read_end);
-        let error = sink.wait_until_taken().unwrap_err();
+        let error = sink.wait_until_taken(Duration::ZERO).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]
-    fn a_peer_that_is_silent_for_too_long_is_given_up() {
-        let (a, b) = UnixStream::pair().unwrap();
-        let limit = Duration::from_millis(150);
-        let cancel = Cancel::default();
-        let mut source = FdSource::new(a.into(), cancel.clone()).unwrap();
-        source.set_limit(Some(limit));
-        let error = source.read(&mut [0; 8]).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        let mut sink = FdSink::new(b.into(), cancel).unwrap();
-        sink.set_limit(Some(limit));
-        let error = sink.write_all(&vec![0; 8 << 20]).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    fn what_leaves_soon_at_the_rate_seen_is_not_waited_for() {
+        let ms = Duration::from_millis;
+        assert!(leaves_within(ms(0), 0, 0, ms(0)), "nothing is there");
+        assert!(!leaves_within(ms(50), 1, 0, ms(1000)), "a peer that takes nothing");
+        // 100 KiB left in 20 ms: 250 KiB take 50 ms.
+        assert!(leaves_within(ms(50), 250 << 10, 100 << 10, ms(20)));
+        assert!(!leaves_within(ms(50), 260 << 10, 100 << 10, ms(20)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use xend_rs::hypervisor::MissingPolicies;
 use xend_rs::hypervisor::sim::{Faults, SimDestination, SimMemory, SimSource};
@@ -148,7 +149,7 @@ impl Write for BrokenSink {
 }
 
 impl Sink for BrokenSink {
-    fn wait_until_taken(&mut self) -> io::Result<()> {
+    fn wait_until_taken(&mut self, _within: Duration) -> io::Result<()> {
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod console;
+mod disk;
 mod gaps;
 mod memory;
 mod pace;

@@ -2,6 +2,7 @@
 
 use crate::args::Args;
 use crate::console::Console;
+use crate::disk::Disk;
 use crate::gaps::{Clocks, Gaps};
 use crate::memory::{FoundBy, Memory, Wrong};
 use crate::pace::{Pace, Rate};
@@ -38,17 +39,19 @@ pub(crate) struct Workload {
     sweep_next: usize,
     last_sweep_ns: u64,
     last_status_ns: u64,
+    disk: Option<Disk>,
     console: Console,
 }
 
 impl Workload {
-    /// Allocates and fills the memory.
+    /// Allocates and fills the memory, and starts on the disk if there is to be one.
     ///
     /// # Errors
-    /// When memory or a clock is not to be had.
+    /// When memory, a clock or the disk is not to be had.
     pub(crate) fn new(args: &Args, console: Console) -> Result<Self> {
         let memory = Memory::filled(args.pages)
             .with_context(|| format!("cannot allocate {} pages of memory", args.pages))?;
+        let disk = args.disk.as_ref().map(|path| Disk::start(path, args.disk_per_s)).transpose()?;
         let now = Clocks::read().context("cannot read the clocks")?;
         Ok(Self {
             tally: Tally::new(args.pages),
@@ -65,6 +68,7 @@ impl Workload {
             sweep_next: 0,
             last_sweep_ns: now.monotonic_ns,
             last_status_ns: now.monotonic_ns,
+            disk,
             console,
         })
     }
@@ -204,6 +208,9 @@ impl Workload {
             "mem_free_kib": mem_free_kib(),
         });
         self.gaps.add_to(&mut stats);
+        if let Some(disk) = &self.disk {
+            disk.add_to(&mut stats);
+        }
         stats
     }
 }

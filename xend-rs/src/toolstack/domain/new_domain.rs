@@ -1,0 +1,246 @@
+//! Making a domain, step by step.
+
+use super::{DomainError, Result, checks, defaults, destroy, domid_history, introduction, kernel};
+use super::{names, scheduling, skeleton};
+use crate::error_line::error_line;
+use crate::hypervisor::types::Domid;
+use crate::hypervisor::xen::host::lifecycle::{Birth, DomainKind};
+use crate::hypervisor::xen::xenstore::Nodes;
+use crate::hypervisor::{MissingPolicies, RingEnd, RingFrames, Rings};
+use crate::toolstack::Host;
+use crate::toolstack::config::{DomainConfig, GuestKind};
+use crate::toolstack::devices::{self, Device};
+use crate::toolstack::userdata::Userdata;
+
+/// What a domain may have above its target: libxl's constant.
+const EXTRA_MEMORY_KIB: u64 = 1024;
+/// How often another id is tried.
+const MAX_ID_TRIES: u32 = 1000;
+
+/// What is wanted of a new domain that is no part of its configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// The id that it must get; `None` for any.
+    pub domid: Option<Domid>,
+    /// Its memory and state come from a stream, with its CPU policy, and not from a kernel.
+    pub restored: bool,
+}
+
+/// A domain that exists in Xen, paused, and in xenstore. Destroyed with all that belongs to it
+/// when it is dropped, unless it was kept.
+#[derive(Debug)]
+pub struct NewDomain<'h> {
+    host: &'h Host,
+    config: DomainConfig,
+    domid: Domid,
+    rings: Rings,
+    is_kept: bool,
+}
+
+impl<'h> NewDomain<'h> {
+    /// Makes a domain with its xenstore tree under `name`, which may differ from the name in the
+    /// configuration while the guest arrives. It has no memory and no devices yet.
+    ///
+    /// # Errors
+    /// What is in the way; nothing is left of it.
+    pub fn create(host: &'h Host, config: &DomainConfig, name: &str, wish: Wish) -> Result<Self> {
+        checks::check(host, config, name)?;
+        if !wish.restored {
+            checks::check_boot(config)?;
+        }
+        let config = defaults::complete(config)?;
+        let domid = make(host, &config, wish.domid)?;
+        let nobody = RingEnd { port: crate::hypervisor::types::Port(0), peer: Domid(0) };
+        let rings = Rings { store: nobody, console: nobody };
+        // From here on, what fails is undone by the drop.
+        let mut new = Self { host, config, domid, rings, is_kept: false };
+        new.write_skeleton(name)?;
+        new.set_limits()?;
+        new.rings = Rings { store: new.ring("xenstored")?, console: new.ring("xenconsoled")? };
+        new.set_platform(wish.restored)?;
+        Userdata::lock(domid, new.config.uuid())?.store(&new.config)?;
+        Ok(new)
+    }
+
+    /// The domain.
+    pub fn domid(&self) -> Domid {
+        self.domid
+    }
+
+    /// Its rings, for the engine that fills its memory.
+    pub fn rings(&self) -> Rings {
+        self.rings
+    }
+
+    /// Its configuration, with what was left open filled in.
+    pub fn config(&self) -> &DomainConfig {
+        &self.config
+    }
+
+    /// Loads its kernel.
+    pub fn build_kernel(&self) -> Result<RingFrames> {
+        kernel::load(self.host, self.domid, &self.config, &self.rings)
+    }
+
+    /// Makes up the CPU policy that a stream of before Xen 4.14 does not carry.
+    pub fn supply_policies(&self, missing: MissingPolicies) -> Result<()> {
+        if missing.cpuid || missing.msr { self.apply_cpu_policy(true) } else { Ok(()) }
+    }
+
+    /// Makes its devices and brings their backends up, all at once. It needs no memory for that.
+    ///
+    /// # Errors
+    /// The first device's that failed.
+    pub fn prepare_devices(&self) -> Result<()> {
+        let devices = self.devices()?;
+        self.host.store.transaction(|store| {
+            devices.iter().try_for_each(|device| devices::write(store, device))
+        })?;
+        devices::bring_up(self.host, &devices, self.config.runs_hotplug_scripts())?;
+        Ok(())
+    }
+
+    /// Tells xenstored and xenconsoled where its rings are. After this it may run.
+    pub fn introduce(&self, frames: RingFrames) -> Result<()> {
+        introduction::introduce(self.host, self.domid, &self.config, &self.rings, frames)
+    }
+
+    /// Leaves the domain in the world, paused.
+    pub fn keep(mut self) -> Domid {
+        self.is_kept = true;
+        self.domid
+    }
+
+    fn write_skeleton(&self, name: &str) -> Result<()> {
+        let (host, domid) = (self.host, self.domid);
+        names::require_free(host, name, Some(domid))?;
+        host.store.transaction(|store| skeleton::write(store, domid, &self.config, name))?;
+        Ok(())
+    }
+
+    fn set_limits(&self) -> Result<()> {
+        let (xen, domid) = (&self.host.xen, self.domid);
+        xen.set_max_vcpus(domid, self.config.max_vcpus())?;
+        scheduling::bind(self.host, domid, &self.config)?;
+        scheduling::set_share(self.host, domid, &self.config)?;
+        let memory = self.config.memory();
+        xen.set_max_memory(domid, memory.target_kib + EXTRA_MEMORY_KIB)?;
+        Ok(())
+    }
+
+    fn ring(&self, daemon: &str) -> Result<RingEnd> {
+        let peer = self.host.store.read(&format!("/tool/{daemon}/domid"))?;
+        let peer = Domid(peer.and_then(|text| text.parse().ok()).unwrap_or(0));
+        let port = self.host.xen.alloc_unbound_port(self.domid, peer)?;
+        Ok(RingEnd { port, peer })
+    }
+
+    fn set_platform(&self, restored: bool) -> Result<()> {
+        let (xen, domid, config) = (&self.host.xen, self.domid, &self.config);
+        let memory = config.memory();
+        let is_pv = config.kind() == GuestKind::Pv;
+        if is_pv {
+            xen.set_memory_map_limit(domid, memory.max_kib)?;
+        } else {
+            xen.set_pvh_platform(domid)?;
+        }
+        xen.set_tsc_mode(domid, config.tsc_mode().number())?;
+        if config.rtc_time_offset_s() != 0 {
+            xen.set_time_offset(domid, config.rtc_time_offset_s())?;
+        }
+        if !is_pv {
+            xen.set_paging_pool(domid, memory.shadow_kib << 10)?;
+        }
+        if restored { Ok(()) } else { self.apply_cpu_policy(false) }
+    }
+
+    fn apply_cpu_policy(&self, restored: bool) -> Result<()> {
+        use crate::toolstack::config::TscMode;
+        let config = &self.config;
+        // What never moves, or reads an emulated counter wherever it is, may rely on its frequency.
+        let invariant_tsc =
+            config.is_migration_forbidden() || config.tsc_mode() == TscMode::AlwaysEmulate;
+        Ok(self.host.xen.apply_default_cpu_policy(self.domid, restored, invariant_tsc, false)?)
+    }
+
+    fn devices(&self) -> Result<Vec<Device>> {
+        let (domid, config) = (self.domid, &self.config);
+        let is_pv = config.kind() == GuestKind::Pv;
+        let mut devices = Vec::new();
+        for disk in config.disks() {
+            let backend = self.backend(disk.backend_domid, disk.backend_name.as_deref())?;
+            devices.push(devices::vbd(domid, backend, &disk, is_pv)?);
+        }
+        for nic in config.nics() {
+            let backend = self.backend(nic.backend_domid, nic.backend_name.as_deref())?;
+            devices.push(devices::vif(domid, backend, &nic)?);
+        }
+        Ok(devices)
+    }
+
+    fn backend(&self, domid: u32, name: Option<&str>) -> Result<Domid> {
+        match name {
+            Some(name) => Ok(names::find(self.host, name)?),
+            None => u16::try_from(domid).map(Domid).map_err(|_| DomainError::Senseless {
+                what: format!("{domid} is no domain that could serve a device"),
+            }),
+        }
+    }
+}
+
+impl Drop for NewDomain<'_> {
+    fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
+        if let Err(error) = destroy(self.host, self.domid) {
+            log::error!("{}", error_line(&error));
+        }
+    }
+}
+
+/// Makes the domain in Xen, with an id that nobody used a moment ago.
+fn make(host: &Host, config: &DomainConfig, wanted: Option<Domid>) -> Result<Domid> {
+    let birth = birth(config, wanted, scheduling::pool(host, config)?);
+    for _ in 0..MAX_ID_TRIES {
+        let domid = host.xen.create_domain(&birth)?;
+        let recent = domid_history::is_recent(domid);
+        if let Ok(false) = recent {
+            return Ok(domid);
+        }
+        // Xen gives the next one next time.
+        host.xen.destroy_domain(domid)?;
+        recent?;
+        if wanted.is_some() {
+            let seconds = domid_history::timeout().as_secs();
+            return Err(DomainError::RecentDomid { domid, seconds });
+        }
+    }
+    Err(DomainError::Senseless { what: "all domain ids were used a moment ago".to_owned() })
+}
+
+fn birth(config: &DomainConfig, domid: Option<Domid>, cpupool: u32) -> Birth {
+    let limits = config.grant_limits();
+    let frames =
+        |wanted: Option<u32>| wanted.and_then(|frames| i32::try_from(frames).ok()).unwrap_or(-1);
+    let kind = match config.kind() {
+        GuestKind::Pv => DomainKind::Pv,
+        GuestKind::Pvh | GuestKind::Hvm => {
+            DomainKind::Pvh { nested: false, hap: config.hap(true), out_of_sync: false }
+        }
+    };
+    Birth {
+        kind,
+        domid,
+        uuid: config.uuid().0,
+        max_vcpus: config.max_vcpus(),
+        max_port: config.max_event_channels().cast_signed(),
+        max_grant_frames: frames(limits.grant_frames),
+        max_maptrack_frames: frames(limits.maptrack_frames),
+        max_grant_version: limits.version.unwrap_or(2),
+        cpupool,
+        vpmu: false,
+        msr_relaxed: config.msr_relaxed(),
+        ssidref: 0,
+    }
+}
