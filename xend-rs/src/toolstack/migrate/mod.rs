@@ -11,6 +11,7 @@ mod control;
 mod destination;
 mod ear;
 mod error;
+pub mod here;
 pub mod host;
 mod recover;
 mod report;
