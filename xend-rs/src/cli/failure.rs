@@ -34,6 +34,12 @@ impl Failure {
         Self::said(format!("{PROGRAM}: {text}\n"))
     }
 
+    /// Says this after what it says already.
+    pub(super) fn and_said(mut self, text: impl AsRef<[u8]>) -> Self {
+        self.stderr.extend_from_slice(text.as_ref());
+        self
+    }
+
     /// Prints this to standard output as well, after the message.
     pub(super) fn with_help(mut self, text: String) -> Self {
         self.stdout = text;

@@ -4,16 +4,37 @@
 //! where `xl` has a text for what happens, the same text and exit status. A command is a function
 //! `run(&Args) -> Result<ExitCode, Failure>` with one entry in the [`table`].
 
+mod affinity;
 mod args;
+mod c_numbers;
+mod columns;
+mod config_source;
+mod config_update;
+mod console;
+mod create;
+mod destroy;
+mod devices;
+mod dmesg;
+mod domains;
 mod failure;
 mod global;
 mod help;
+mod info;
+mod list;
 mod logger;
+mod memory;
+mod monitor;
+mod names;
 mod options;
 mod output;
+mod poke;
+mod power;
+mod sched;
 mod stream;
 mod table;
 mod top;
+mod uptime;
+mod vcpus;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

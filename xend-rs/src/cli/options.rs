@@ -26,7 +26,6 @@ impl Long {
     }
 
     /// An option with a value: `--name=value` or `--name value`.
-    #[allow(dead_code, reason = "for the commands that have such options")]
     pub(super) const fn with_value(name: &'static str, letter: u8) -> Self {
         Self { name, letter, takes_value: true }
     }

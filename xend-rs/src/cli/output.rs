@@ -13,3 +13,9 @@ pub(super) fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
         _ => Failure::line(format_args!("cannot write to standard output: {error}")),
     })
 }
+
+/// Prints to standard error: a warning, or what is going on.
+pub(super) fn warn(text: impl AsRef<[u8]>) {
+    // Nobody left to tell: nothing to be done about it.
+    let _ = io::stderr().write_all(text.as_ref());
+}

@@ -16,6 +16,8 @@ use crate::hypervisor::types::Domid;
 /// Where libxl keeps its files.
 const FOLDER: &str = "/var/lib/xen";
 const CONFIG: &str = "libxl-json";
+/// The text of an xl.cfg, which `xl config-update` left for the next start.
+const TEXT: &str = "xl";
 const LOCK: &str = "domain-userdata-lock";
 
 /// The stored configuration cannot be had or kept.
@@ -85,12 +87,37 @@ impl Userdata {
             .map_err(|source| UserdataError::Config { domid: self.domid, source })
     }
 
+    /// The text of an xl.cfg that is to be used in place of the configuration when the guest is
+    /// started anew, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn text(&self) -> Result<Option<Vec<u8>>, UserdataError> {
+        let path = self.path('d', TEXT);
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => Ok(Some(other.map_err(failed("read", &path))?)),
+        }
+    }
+
+    /// Stores such a text.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn store_text(&self, text: &[u8]) -> Result<(), UserdataError> {
+        self.put(TEXT, text)
+    }
+
     /// Stores the configuration in place of what was stored.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn store(&self, config: &DomainConfig) -> Result<(), UserdataError> {
-        let (new, path) = (self.path('n', CONFIG), self.path('d', CONFIG));
+        self.put(CONFIG, &config.to_userdata())
+    }
+
+    fn put(&self, user: &str, content: &[u8]) -> Result<(), UserdataError> {
+        let (new, path) = (self.path('n', user), self.path('d', user));
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -98,7 +125,7 @@ impl Userdata {
             .mode(0o600)
             .open(&new)
             .map_err(failed("write", &new))?;
-        file.write_all(&config.to_userdata()).map_err(failed("write", &new))?;
+        file.write_all(content).map_err(failed("write", &new))?;
         fs::rename(&new, &path).map_err(failed("write", &path))
     }
 

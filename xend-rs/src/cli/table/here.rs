@@ -3,14 +3,17 @@
 //! Names, operands and options are `xl`'s, in the order of `xl help` and in its words: scripts and
 //! fingers know them. What `xl` does not have comes last.
 
-use super::super::{stream, top};
+use super::super::{
+    affinity, config_update, console, create, destroy, devices, dmesg, info, list, memory, monitor,
+    names, poke, power, sched, stream, top, uptime, vcpus,
+};
 use super::{Command, Run};
 
 /// Every command. One that is still to come refers to stock `xl`.
 pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "create",
-        run: Run::Stock,
+        run: Run::Here(create::run),
         can_dry_run: true,
         modifies: true,
         summary: "Create a domain from config file <filename>",
@@ -36,7 +39,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "config-update",
-        run: Run::Stock,
+        run: Run::Here(config_update::run),
         can_dry_run: true,
         modifies: true,
         summary: "\
@@ -54,7 +57,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "list",
-        run: Run::Stock,
+        run: Run::Here(list::run),
         can_dry_run: false,
         modifies: false,
         summary: "List information about all/some domains",
@@ -72,7 +75,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "destroy",
-        run: Run::Stock,
+        run: Run::Here(destroy::run),
         can_dry_run: false,
         modifies: true,
         summary: "Terminate a domain immediately",
@@ -88,7 +91,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "shutdown",
-        run: Run::Stock,
+        run: Run::Here(power::shutdown),
         can_dry_run: false,
         modifies: true,
         summary: "Issue a shutdown signal to a domain",
@@ -105,7 +108,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "reboot",
-        run: Run::Stock,
+        run: Run::Here(power::reboot),
         can_dry_run: false,
         modifies: true,
         summary: "Issue a reboot signal to a domain",
@@ -122,7 +125,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "pause",
-        run: Run::Stock,
+        run: Run::Here(power::pause),
         can_dry_run: false,
         modifies: true,
         summary: "Pause execution of a domain",
@@ -131,7 +134,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "unpause",
-        run: Run::Stock,
+        run: Run::Here(power::unpause),
         can_dry_run: false,
         modifies: true,
         summary: "Unpause a paused domain",
@@ -140,7 +143,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "console",
-        run: Run::Stock,
+        run: Run::Here(console::run),
         can_dry_run: false,
         modifies: false,
         summary: "Attach to domain's console",
@@ -214,7 +217,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "mem-max",
-        run: Run::Stock,
+        run: Run::Here(memory::max),
         can_dry_run: false,
         modifies: true,
         summary: "Set the maximum amount reservation for a domain",
@@ -223,7 +226,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "mem-set",
-        run: Run::Stock,
+        run: Run::Here(memory::set),
         can_dry_run: false,
         modifies: true,
         summary: "Set the current memory usage for a domain",
@@ -232,7 +235,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "vcpu-list",
-        run: Run::Stock,
+        run: Run::Here(vcpus::list),
         can_dry_run: false,
         modifies: false,
         summary: "List the VCPUs for all/some domains",
@@ -241,7 +244,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "vcpu-pin",
-        run: Run::Stock,
+        run: Run::Here(affinity::run),
         can_dry_run: true,
         modifies: true,
         summary: "Set which CPUs a VCPU can use",
@@ -255,7 +258,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "vcpu-set",
-        run: Run::Stock,
+        run: Run::Here(vcpus::set),
         can_dry_run: false,
         modifies: true,
         summary: "Set the number of active VCPUs allowed for the domain",
@@ -264,7 +267,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "vm-list",
-        run: Run::Stock,
+        run: Run::Here(list::vm_list),
         can_dry_run: false,
         modifies: false,
         summary: "List guest domains, excluding dom0, stubdoms, etc.",
@@ -273,7 +276,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "info",
-        run: Run::Stock,
+        run: Run::Here(info::run),
         can_dry_run: false,
         modifies: false,
         summary: "Get information about Xen host",
@@ -282,7 +285,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "sched-credit",
-        run: Run::Stock,
+        run: Run::Here(sched::credit),
         can_dry_run: false,
         modifies: true,
         summary: "Get/set credit scheduler parameters",
@@ -302,7 +305,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "sched-credit2",
-        run: Run::Stock,
+        run: Run::Here(sched::credit2),
         can_dry_run: false,
         modifies: true,
         summary: "Get/set credit2 scheduler parameters",
@@ -319,7 +322,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "domid",
-        run: Run::Stock,
+        run: Run::Here(names::domid),
         can_dry_run: false,
         modifies: false,
         summary: "Convert a domain name to domain id",
@@ -328,7 +331,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "domname",
-        run: Run::Stock,
+        run: Run::Here(names::domname),
         can_dry_run: false,
         modifies: false,
         summary: "Convert a domain id to domain name",
@@ -337,7 +340,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "rename",
-        run: Run::Stock,
+        run: Run::Here(names::rename),
         can_dry_run: false,
         modifies: true,
         summary: "Rename a domain",
@@ -346,7 +349,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "trigger",
-        run: Run::Stock,
+        run: Run::Here(poke::trigger),
         can_dry_run: false,
         modifies: true,
         summary: "Send a trigger to a domain",
@@ -355,7 +358,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "sysrq",
-        run: Run::Stock,
+        run: Run::Here(poke::sysrq),
         can_dry_run: false,
         modifies: true,
         summary: "Send a sysrq to a domain",
@@ -364,7 +367,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "dmesg",
-        run: Run::Stock,
+        run: Run::Here(dmesg::run),
         can_dry_run: false,
         modifies: false,
         summary: "Read and/or clear dmesg buffer",
@@ -382,7 +385,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "network-list",
-        run: Run::Stock,
+        run: Run::Here(devices::networks),
         can_dry_run: false,
         modifies: false,
         summary: "List virtual network interfaces for a domain",
@@ -391,7 +394,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "block-list",
-        run: Run::Stock,
+        run: Run::Here(devices::disks),
         can_dry_run: false,
         modifies: false,
         summary: "List virtual block devices for a domain",
@@ -400,7 +403,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "uptime",
-        run: Run::Stock,
+        run: Run::Here(uptime::run),
         can_dry_run: false,
         modifies: false,
         summary: "Print uptime for all/some domains",
@@ -409,7 +412,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "claims",
-        run: Run::Stock,
+        run: Run::Here(list::claims),
         can_dry_run: false,
         modifies: false,
         summary: "List outstanding claim information about all domains",
@@ -424,5 +427,14 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
         summary: "Look at saved guests and captured migrations",
         usage: "inspect [options] <File>",
         options: Some("See: xend stream inspect --help"),
+    },
+    Command {
+        name: "monitor",
+        run: Run::Hidden(monitor::run),
+        can_dry_run: false,
+        modifies: true,
+        summary: "Look after a domain until its death",
+        usage: "<DomainId> - for internal use only",
+        options: None,
     },
 ];

@@ -1,6 +1,26 @@
 //! What can be wrong with a configuration.
 
+use std::fmt;
+
 use thiserror::Error;
+
+use crate::toolstack::xlcfg::{Place, WrongSetting};
+
+/// Something in an xl.cfg that its author should know, and that stops nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Where.
+    pub place: Place,
+    /// What, in words.
+    pub message: String,
+}
+
+impl fmt::Display for Warning {
+    /// `FILE:LINE: what`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.place.source, self.place.line, self.message)
+    }
+}
 
 /// A configuration that cannot be used.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -35,6 +55,21 @@ pub enum ConfigError {
         /// The keys that lead to it, with dots.
         path: &'static str,
     },
+    /// A name with characters that would do harm elsewhere.
+    #[error("'{name}' cannot be the name of a domain")]
+    Name {
+        /// The name, with such characters escaped.
+        name: String,
+    },
+    /// A setting of an xl.cfg.
+    #[error(transparent)]
+    Setting(#[from] WrongSetting),
+    /// An xl.cfg without `name=`.
+    #[error("no domain name is given (name=)")]
+    NoName,
+    /// An xl.cfg without anything to boot.
+    #[error("neither kernel nor bootloader is given")]
+    NoKernel,
     /// Not a UUID.
     #[error("'{text}' is not a UUID")]
     Uuid {

@@ -4,10 +4,16 @@
 //! one truth as well: what stock `xl` wrote and we do not know stays in it, and goes back out in
 //! the place where it was.
 
+mod change;
 mod devices;
 mod error;
+mod from_xlcfg;
+#[cfg(test)]
+mod golden_tests;
+mod host;
 mod immovable;
 pub mod json_text;
+mod schema;
 mod tree;
 mod types;
 mod view;
@@ -15,7 +21,8 @@ mod view;
 use serde_json::{Map, Value};
 
 pub use devices::{Disk, DiskBackend, DiskFormat, Nic, NicRate, NicType};
-pub use error::ConfigError;
+pub use error::{ConfigError, Warning};
+pub use host::{Defaults, HostContext, HostCpus, NicDefaults};
 pub use types::{
     Action, Actions, Boot, Bootloader, GrantLimits, GuestKind, MacAddress, Memory, SchedulerParams,
     TscMode, Uuid,

@@ -8,7 +8,8 @@ use super::types::{
     Action, Actions, Boot, Bootloader, GrantLimits, GuestKind, Memory, SchedulerParams, TscMode,
     Uuid,
 };
-use super::{ConfigError, DomainConfig};
+use super::{ConfigError, DomainConfig, schema};
+use crate::toolstack::xlcfg::shorten;
 
 /// What libxl gives a guest whose configuration names no memory.
 const DEFAULT_MEMORY_KIB: u64 = 32 * 1024;
@@ -102,7 +103,7 @@ impl DomainConfig {
         let arguments = if info.contains_key("bootloader_args") { info } else { old };
         Boot {
             kernel: text("kernel"),
-            ramdisk: text("ramdisk"),
+            ramdisk: text("ramdisk").filter(|path| !path.is_empty()),
             cmdline: text("cmdline"),
             bootloader: text("bootloader").map(|program| Bootloader {
                 program,
@@ -235,31 +236,21 @@ impl DomainConfig {
     pub fn is_driver_domain(&self) -> bool {
         tree::defbool(self.create_info(), "driver_domain").unwrap_or(false)
     }
-
-    /// Gives it another name.
-    pub fn set_name(&mut self, name: &str) {
-        self.set_create_info("name", name.into());
-    }
-
-    /// Gives it another identity.
-    pub fn set_uuid(&mut self, uuid: Uuid) {
-        self.set_create_info("uuid", uuid.to_string().into());
-    }
 }
 
 impl DomainConfig {
-    fn set_create_info(&mut self, key: &str, value: Value) {
-        if let Some(Value::Object(info)) = self.document.get_mut("c_info") {
-            info.insert(key.to_owned(), value);
-        }
-    }
-
     /// What every view relies on.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         for path in ["c_info", "b_info"] {
             tree::object(&self.document, path).ok_or(ConfigError::Missing { path })?;
         }
-        Ok(())
+        // A domain's name becomes part of file names, and one line of messages.
+        if self.name().contains(|c: char| c == '/' || c.is_control()) {
+            return Err(ConfigError::Name {
+                name: shorten(self.name()).escape_debug().to_string(),
+            });
+        }
+        schema::check(&self.document, schema::DOCUMENT)
     }
 }
 
