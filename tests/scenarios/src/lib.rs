@@ -11,6 +11,7 @@ pub mod clean;
 pub mod compare;
 pub mod comparison;
 pub mod flight;
+pub mod golden;
 pub mod helper;
 pub mod ipc;
 pub mod machine;

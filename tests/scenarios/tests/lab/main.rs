@@ -7,6 +7,7 @@
 
 mod alone;
 mod damage;
+mod golden;
 mod journeys;
 mod kills;
 mod no_shadow;
@@ -26,6 +27,7 @@ use world::World;
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let with_shadow: Vec<Scenario<World>> = [
+        golden::SCENARIOS,
         alone::SCENARIOS,
         journeys::PV,
         saves::PV,

@@ -73,6 +73,12 @@ impl World {
         Ok((guest, Place::A))
     }
 
+    /// Removes the guest, if there is one.
+    pub(crate) fn clear(&mut self) -> Result<()> {
+        self.resident = None;
+        clean::restore(&self.rig, &[])
+    }
+
     /// The guest has to run where it was, whole, and nothing else may be on the hosts.
     pub(crate) fn require_undisturbed(&self, guest: &Guest, place: Place) -> Result<()> {
         let found = find(&self.rig, guest)?;
