@@ -39,8 +39,6 @@ pub(super) enum Run {
     /// A function here, for this program's own use: not listed, and not to be shortened.
     #[allow(dead_code, reason = "for the processes that a command leaves behind")]
     Hidden(fn(&Args) -> Result<ExitCode, Failure>),
-    /// Stock `xl`: it is not here.
-    Stock,
 }
 
 /// Which command a name means.

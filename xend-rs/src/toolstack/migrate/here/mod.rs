@@ -2,13 +2,19 @@
 
 mod checks;
 mod departure;
+mod file;
 mod incoming;
 mod network;
+mod turn;
 
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 pub use departure::{ConfigSource, PrepareError, movable, prepare};
+pub use file::{SaveFileError, Saved, create_file, save_to_file};
 pub use incoming::HereIncoming;
+pub use turn::Turn;
 
 use super::host::{DestinationHost, Domains, Findings, Found, HostError, SourceHost};
 use crate::hypervisor::types::Domid;
@@ -17,10 +23,14 @@ use crate::hypervisor::xen::xenstore::Nodes;
 use crate::migration::Cancel;
 use crate::stream::xend::{GuestNeeds, Offer, Token};
 use crate::toolstack::config::{DomainConfig, Uuid};
-use crate::toolstack::domain::{self, DomainError, NameError, SuspendLimits, names};
+use crate::toolstack::domain::{self, DomainError, NameError, SuspendError, SuspendLimits, names};
 use crate::toolstack::journal::Identity;
 use crate::toolstack::{Host, monitor};
 use network::Announced;
+
+/// How long a guest may take to suspend after it was given up on.
+const LATE_SUSPEND: Duration = Duration::from_secs(3);
+const LATE_CHECK: Duration = Duration::from_millis(10);
 
 /// The host that this process runs on.
 #[derive(Debug)]
@@ -33,6 +43,11 @@ impl<'h> Here<'h> {
     /// A view of `host`. Dropping it waits until the network has been told of guests that came.
     pub fn new(host: &'h Host) -> Self {
         Self { host, announced: Mutex::new(Vec::new()) }
+    }
+
+    fn is_suspended(&self, domid: Domid) -> Result<bool, HostError> {
+        let info = self.host.xen.domain_info(domid).map_err(failed("cannot find the guest"))?;
+        Ok(info.is_suspended())
     }
 }
 
@@ -108,8 +123,15 @@ impl SourceHost for Here<'_> {
     }
 
     fn suspend(&self, domid: Domid, cancel: &Cancel) -> Result<(), HostError> {
-        let limits = SuspendLimits::default();
-        domain::suspend(self.host, domid, cancel, limits).map_err(failed("it did not suspend"))
+        let suspended = domain::suspend(self.host, domid, cancel, SuspendLimits::default());
+        if let Err(SuspendError::Cancelled { .. } | SuspendError::NotStopped { .. }) = suspended {
+            // It may have taken note and stop any moment, and whoever resumes it must see that.
+            let deadline = Instant::now() + LATE_SUSPEND;
+            while !self.is_suspended(domid)? && Instant::now() < deadline {
+                thread::sleep(LATE_CHECK);
+            }
+        }
+        suspended.map_err(failed("it did not suspend"))
     }
 }
 
