@@ -187,7 +187,7 @@ fn the_disk_is_the_same_on_both_hosts(host: &Host, guest: &Guest) {
 fn devices_that_are_not_there_are_refused(host: &Host) {
     let config = |more: &str| {
         format!(
-            "name = \"refused\"\ntype = \"pv\"\nmemory = 64\nkernel = \"/lab/guest/vmlinux\"\n{more}\n"
+            "name = \"refused\"\ntype = \"pv\"\nmemory = 80\nkernel = \"/lab/guest/vmlinux\"\n{more}\n"
         )
     };
     for (more, complaint) in [

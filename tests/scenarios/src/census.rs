@@ -88,8 +88,9 @@ const TRACE: &str = r#"
     for uuid in $(xenstore-list /vm 2>/dev/null); do
         case "$vms" in *$uuid*) ;; *) echo "xenstore nodes in /vm/$uuid" ;; esac
     done
-    # One that says that the guest was declined stays for a peer that may still ask.
-    grep -L declined /var/lib/xend/migrations/*.json 2>/dev/null | sed 's/^/the journal /'
+    # What became of a guest stays for a while, for a source that missed it and asks.
+    grep -LE '"state": *"(running|declined)"' /var/lib/xend/migrations/*.json 2>/dev/null |
+        sed 's/^/the journal /'
     echo ==
     xl dmesg -c >/dev/null; xl debug-keys q; sleep 0.1; xl dmesg
 "#;

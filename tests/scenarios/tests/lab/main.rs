@@ -13,6 +13,7 @@ mod kills;
 mod no_shadow;
 mod refusals;
 mod saves;
+mod toolstack;
 mod world;
 
 use std::env;
@@ -34,10 +35,11 @@ fn main() -> ExitCode {
         damage::SCENARIOS,
         refusals::SCENARIOS,
         kills::SCENARIOS,
+        &toolstack::with_shadow(),
     ]
     .concat();
     let without_shadow: Vec<Scenario<World>> =
-        [journeys::PVH, saves::PVH, no_shadow::SCENARIOS].concat();
+        [journeys::PVH, saves::PVH, no_shadow::SCENARIOS, &toolstack::without_shadow()].concat();
     if arguments.iter().any(|argument| argument == "--list") {
         for scenario in with_shadow.iter().chain(&without_shadow) {
             println!("{}: test", scenario.name);

@@ -73,8 +73,8 @@ impl World {
         Ok((guest, Place::A))
     }
 
-    /// Removes the guest, if there is one.
-    pub(crate) fn clear(&mut self) -> Result<()> {
+    /// Ends the guest that the last scenario left, for one that needs the hosts to itself.
+    pub(crate) fn dismiss(&mut self) -> Result<()> {
         self.resident = None;
         clean::restore(&self.rig, &[])
     }

@@ -8,9 +8,9 @@
 //! settle, so they are sent several times within the first half second.
 //!
 //! They leave through the vif's bridge, as the host's own. A Linux bridge learns no address from
-//! that, so [`learn`] tells it where the guest is: without, it may go on sending the guest's frames
-//! back to the port where it saw the guest while that was elsewhere. Open vSwitch, which does learn,
-//! takes the announcement for a guest on the bridge itself until the guest's first own frame.
+//! that, and drops the guest's frames that come by the port where it saw the guest while that was
+//! elsewhere: so it is told which port the guest is at. Open vSwitch, which does learn, takes the
+//! announcement for a guest on the bridge itself until the guest's first own frame.
 
 mod frames;
 mod neighbour;
@@ -21,9 +21,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 pub use frames::{Mac, link_local};
-pub use socket::NetworkError;
 
-use socket::RawSocket;
+use neighbour::Port;
+use socket::{NetworkError, RawSocket};
 
 /// When frames are sent, from the start.
 const SCHEDULE: [Duration; 5] = [
@@ -34,6 +34,11 @@ const SCHEDULE: [Duration; 5] = [
     Duration::from_millis(550),
 ];
 
+/// How often a bridge is told of a port that is not connected yet, and for how long. After that the
+/// guest's own first frame tells it.
+const LEARN_PERIOD: Duration = Duration::from_millis(10);
+const LEARN_FOR: Duration = Duration::from_secs(3);
+
 /// More addresses of one vif than this are left out: a guest publishes as many as it likes.
 const MAX_ADDRESSES: usize = 32;
 
@@ -42,7 +47,9 @@ const MAX_ADDRESSES: usize = 32;
 pub struct Announcement {
     /// The bridge, or other interface of this host, that the vif is connected to.
     pub bridge: String,
-    /// The guest's MAC address on it.
+    /// The vif's device on this host, where it is a port of that bridge: `vif5.0`.
+    pub device: Option<String>,
+    /// The guest's MAC address.
     pub mac: Mac,
     /// The guest's IPv4 addresses on it, as far as they are known.
     pub ipv4: Vec<Ipv4Addr>,
@@ -73,8 +80,8 @@ impl Announcement {
 pub struct Announcing(Option<JoinHandle<()>>);
 
 impl Announcing {
-    /// Waits until the last one is sent, half a second after the first. A process that ends before
-    /// takes the rest with it.
+    /// Waits until the last one is sent, half a second after the first, and the bridges know the
+    /// guest, which takes three seconds at most. A process that ends before takes the rest with it.
     pub fn finish(self) {
         if let Some(thread) = self.0
             && thread.join().is_err()
@@ -109,13 +116,38 @@ fn run(announcements: &[Announcement]) {
             Err(error) => warn(announcement, &error),
         }
     }
+    let mut ports = announcements.iter().filter_map(port).collect();
     for moment in SCHEDULE {
-        thread::sleep(moment.saturating_sub(started.elapsed()));
+        while started.elapsed() < moment {
+            tell_bridges(&mut ports);
+            let rest = moment.saturating_sub(started.elapsed());
+            thread::sleep(if ports.is_empty() { rest } else { rest.min(LEARN_PERIOD) });
+        }
         ways.retain(|(announcement, socket)| {
             let sent = announcement.frames().iter().try_for_each(|frame| socket.send(frame));
             sent.inspect_err(|error| warn(announcement, error)).is_ok()
         });
     }
+    while !ports.is_empty() && started.elapsed() < LEARN_FOR {
+        tell_bridges(&mut ports);
+        thread::sleep(LEARN_PERIOD);
+    }
+}
+
+fn port(announcement: &Announcement) -> Option<(&Announcement, Port)> {
+    match Port::open(announcement.device.as_ref()?) {
+        Ok(port) => Some((announcement, port)),
+        Err(error) => {
+            warn(announcement, &error);
+            None
+        }
+    }
+}
+
+/// Tells the bridges of these ports, and forgets the ones that know it now. A port learns nothing
+/// before the guest has connected its end, so a failure is nothing to speak of.
+fn tell_bridges(ports: &mut Vec<(&Announcement, Port)>) {
+    ports.retain(|(announcement, port)| port.learn(announcement.mac).is_err());
 }
 
 fn warn(announcement: &Announcement, error: &NetworkError) {
@@ -125,16 +157,6 @@ fn warn(announcement: &Announcement, error: &NetworkError) {
         announcement.bridge,
         crate::error_line::error_line(error)
     );
-}
-
-/// Has the bridge that `device` is a port of send frames for `mac` there from now on, as if it had
-/// seen one come from there. The entry ages like any that a bridge learns.
-///
-/// # Errors
-/// When the device is not there, not a bridge's port, or without its peer: a bridge port learns
-/// nothing before its carrier is on.
-pub fn learn(device: &str, mac: Mac) -> Result<(), NetworkError> {
-    neighbour::learn(device, mac)
 }
 
 fn is_unicast_v4(ip: Ipv4Addr) -> bool {
@@ -152,6 +174,7 @@ mod tests {
     fn announcement(ipv4: &[&str], ipv6: &[&str]) -> Announcement {
         Announcement {
             bridge: "br0".to_owned(),
+            device: None,
             mac: Mac([0x00, 0x16, 0x3e, 0x77, 0x00, 0x65]),
             ipv4: ipv4.iter().map(|ip| ip.parse().expect("an address")).collect(),
             ipv6: ipv6.iter().map(|ip| ip.parse().expect("an address")).collect(),

@@ -1,6 +1,6 @@
 //! An entry of a bridge's forwarding table, by netlink.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
@@ -24,27 +24,50 @@ const SEQUENCE: u32 = 1;
 const HEADER_BYTES: usize = 16;
 const MESSAGE_BYTES: usize = HEADER_BYTES + 12 + 12;
 
-/// See [`super::learn`].
-pub(super) fn learn(device: &str, mac: Mac) -> Result<(), NetworkError> {
-    const OPERATION: &str = "make a bridge learn an address";
-    let fail = || refused(OPERATION, device);
-    let index = find(device)?.ifindex() as u32;
-    let socket = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkRoute,
-    )
-    .map_err(fail())?;
-    let fd = socket.as_raw_fd();
-    bind(fd, &NetlinkAddr::new(0, 0)).map_err(fail())?;
-    send(fd, &request(index, mac), MsgFlags::empty()).map_err(fail())?;
-    let mut answer = [0; 512];
-    // The kernel has answered before `send` returned.
-    let length = recv(fd, &mut answer, MsgFlags::MSG_DONTWAIT).map_err(fail())?;
-    match verdict(&answer[..length]) {
-        0 => Ok(()),
-        errno => Err(fail()(nix::Error::from_raw(errno))),
+/// A bridge's port.
+#[derive(Debug)]
+pub(super) struct Port {
+    device: String,
+    index: u32,
+    socket: OwnedFd,
+}
+
+impl Port {
+    /// Finds the device, which may or may not be a bridge's port.
+    ///
+    /// # Errors
+    /// When it is not there, or the kernel refuses a netlink socket.
+    pub(super) fn open(device: &str) -> Result<Self, NetworkError> {
+        const OPERATION: &str = "open a netlink socket";
+        let index = find(device)?.ifindex() as u32;
+        let socket = socket(
+            AddressFamily::Netlink,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::NetlinkRoute,
+        )
+        .map_err(refused(OPERATION, device))?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(refused(OPERATION, device))?;
+        Ok(Self { device: device.to_owned(), index, socket })
+    }
+
+    /// Has the bridge send frames for `mac` to this port from now on, as if it had seen one come
+    /// from there. The entry ages like any that a bridge learns.
+    ///
+    /// # Errors
+    /// When the device is no bridge's port, or without its peer: a port learns nothing before its
+    /// carrier is on.
+    pub(super) fn learn(&self, mac: Mac) -> Result<(), NetworkError> {
+        let fail = || refused("make a bridge learn an address", &self.device);
+        let fd = self.socket.as_raw_fd();
+        send(fd, &request(self.index, mac), MsgFlags::empty()).map_err(fail())?;
+        let mut answer = [0; 512];
+        // The kernel has answered before `send` returned.
+        let length = recv(fd, &mut answer, MsgFlags::MSG_DONTWAIT).map_err(fail())?;
+        match verdict(&answer[..length]) {
+            0 => Ok(()),
+            errno => Err(fail()(nix::Error::from_raw(errno))),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, bi
 
 /// The network could not be told.
 #[derive(Debug, thiserror::Error)]
-pub enum NetworkError {
+pub(super) enum NetworkError {
     /// There is no such interface.
     #[error("there is no network interface {0}")]
     NoInterface(String),

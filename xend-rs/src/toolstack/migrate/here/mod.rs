@@ -22,11 +22,11 @@ use crate::hypervisor::xen::XenSource;
 use crate::hypervisor::xen::xenstore::Nodes;
 use crate::migration::Cancel;
 use crate::stream::xend::{GuestNeeds, Offer, Token};
+use crate::toolstack::announce::Announcing;
 use crate::toolstack::config::{DomainConfig, Uuid};
 use crate::toolstack::domain::{self, DomainError, NameError, SuspendError, SuspendLimits, names};
 use crate::toolstack::journal::Identity;
 use crate::toolstack::{Host, monitor};
-use network::Announced;
 
 /// How long a guest may take to suspend after it was given up on.
 const LATE_SUSPEND: Duration = Duration::from_secs(3);
@@ -36,7 +36,7 @@ const LATE_CHECK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Here<'h> {
     host: &'h Host,
-    announced: Mutex<Vec<Announced>>,
+    announced: Mutex<Vec<Announcing>>,
 }
 
 impl<'h> Here<'h> {
@@ -169,7 +169,7 @@ impl<'h> DestinationHost for Here<'h> {
 impl Drop for Here<'_> {
     fn drop(&mut self) {
         let announced = self.announced.get_mut().unwrap_or_else(PoisonError::into_inner);
-        announced.drain(..).for_each(Announced::finish);
+        announced.drain(..).for_each(Announcing::finish);
     }
 }
 
