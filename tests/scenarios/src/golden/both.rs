@@ -7,7 +7,7 @@ use lab::Host;
 
 use super::Line;
 use super::normal::without_log;
-use crate::helper::XEND;
+use crate::toolstack::XEND;
 
 /// Where Dom0 has a program `xl` that is ours.
 const OURS: &str = "/lab/golden/bin";
