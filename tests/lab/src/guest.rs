@@ -114,7 +114,7 @@ impl GuestSpec {
             GuestKind::Pv => "pv",
             GuestKind::Pvh => "pvh",
         };
-        let [.., last] = self.ip.octets();
+        let mac = mac_text(self.ip);
         let WorkloadSpec { memory_mib, hot_mib, writes_per_s } = self.workload;
         let (disk, disk_argument) = match self.disk {
             true => (
@@ -134,7 +134,7 @@ impl GuestSpec {
              lab.hot={hot_mib} lab.writes={writes_per_s} lab.simd={SIMD_CHECK_SECONDS}\
              {disk_argument}\"\n\
              {disk}\
-             vif = [ \"mac=00:16:3e:77:00:{last:02x},bridge=xenbr0\" ]\n\
+             vif = [ \"mac={mac},bridge=xenbr0,ip={ip}\" ]\n\
              # Emulated time-stamp reads are slow, and the emulator gets RDTSCP wrong.\n\
              tsc_mode = \"native\"\n\
              on_crash = \"preserve\"\n",
@@ -143,6 +143,16 @@ impl GuestSpec {
             ip = self.ip,
         )
     }
+}
+
+/// The MAC address that goes with a guest's address.
+fn mac_of(ip: Ipv4Addr) -> [u8; 6] {
+    let [.., last] = ip.octets();
+    [0x00, 0x16, 0x3e, 0x77, 0x00, last]
+}
+
+fn mac_text(ip: Ipv4Addr) -> String {
+    mac_of(ip).map(|octet| format!("{octet:02x}")).join(":")
 }
 
 impl Host {
@@ -206,6 +216,12 @@ impl Host {
 }
 
 impl Guest {
+    /// Its MAC address.
+    #[must_use]
+    pub fn mac(&self) -> [u8; 6] {
+        mac_of(self.ip)
+    }
+
     /// A guest that something other than [`Host::create_guest`] made, with the workload in it.
     #[must_use]
     pub fn existing(name: &str, ip: Ipv4Addr) -> Self {

@@ -192,8 +192,8 @@ fn devices_that_are_not_there_are_refused(host: &Host) {
     };
     for (more, complaint) in [
         ("vif = [ 'bridge=nobr0' ]", "Could not find bridge device nobr0"),
-        ("disk = [ 'script=block,target=/dev/none,vdev=xvda' ]", "/dev/none does not exist"),
-        ("disk = [ 'script=block,target=/dev/null,vdev=xvda' ]", "not a block device"),
+        ("disk = [ 'vdev=xvda,script=block,target=/dev/none' ]", "/dev/none does not exist"),
+        ("disk = [ 'vdev=xvda,script=block,target=/dev/null' ]", "not a block device"),
     ] {
         host.put_bytes(config(more).as_bytes(), "/root/refused.cfg", 0o644).expect("a file");
         let output = host.run("xl create -p /root/refused.cfg", SHORT).expect("xl");
@@ -201,7 +201,7 @@ fn devices_that_are_not_there_are_refused(host: &Host) {
         assert!(output.status != 0 && said.contains(complaint), "{more}: {said}");
     }
     // A file comes through a loop device, which goes with the domain.
-    let file = config("disk = [ 'script=block,target=/root/file.img,vdev=xvda' ]");
+    let file = config("disk = [ 'vdev=xvda,script=block,target=/root/file.img' ]");
     host.put_bytes(file.as_bytes(), "/root/refused.cfg", 0o644).expect("a file");
     host.run_ok("truncate -s 1M /root/file.img && xl create -p /root/refused.cfg", SHORT)
         .expect("made");

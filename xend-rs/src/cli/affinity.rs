@@ -1,10 +1,12 @@
 //! `xend vcpu-pin`: which physical CPUs vCPUs run on.
 
+use std::fs;
 use std::process::ExitCode;
 
 use super::args::Args;
 use super::c_numbers::{strtol, strtoul};
 use super::columns::ranges;
+use super::config_source::XL_CONF;
 use super::failure::Failure;
 use super::options::Long;
 use super::{domains, output};
@@ -15,15 +17,19 @@ use crate::hypervisor::xen::host::cpu_map::CpuMap;
 use crate::hypervisor::xen::host::topology::CpuPlace;
 use crate::hypervisor::xen::host::vcpus::Affinity;
 use crate::toolstack::Host;
+use crate::toolstack::xlcfg::Settings;
 
 const LONG: &[Long] =
     &[Long::flag("force", b'f'), Long::flag("ignore-global-affinity-masks", b'i')];
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let mut force = false;
+    let (mut force, mut with_masks) = (false, true);
     let mut options = args.options("fi", LONG);
     while let Some(option) = options.next()? {
-        force |= option.letter == b'f';
+        match option.letter {
+            b'f' => force = true,
+            _ => with_masks = false,
+        }
     }
     let operands = options.operands(3)?;
     let host = Host::open()?;
@@ -31,12 +37,17 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let vcpu = which_vcpu(operands[1], force)?;
     let hard = cpus(&host, operands[2])?;
     let soft = operands.get(3).map_or(Ok(None), |text| cpus(&host, text))?;
-    let affinity = Affinity { hard, soft, force };
+    let mut affinity = Affinity { hard, soft, force };
     if args.global.dry_run {
         output::print(plan(&affinity, host.xen.max_cpus()? as usize))?;
         return Ok(ExitCode::SUCCESS);
     }
     let domid = domains::domid(number);
+    if with_masks && let Some(hard) = &mut affinity.hard {
+        let domain = host.xen.listed_domain(domid)?;
+        let domain = domain.ok_or_else(|| Failure::said("Could not get domain info\n"))?;
+        apply_masks(&host, domain.is_hvm, hard)?;
+    }
     match vcpu {
         Some(vcpu) => pin(&host, domid, vcpu, &affinity).map_err(|error| {
             Failure::line(error_line(&error))
@@ -45,6 +56,22 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         None => pin_all(&host, domid, &affinity)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Leaves in only what the administrator's masks leave for such guests.
+fn apply_masks(host: &Host, is_hvm: bool, hard: &mut CpuMap) -> Result<(), Failure> {
+    let Ok(text) = fs::read(XL_CONF) else { return Ok(()) };
+    let settings = Settings::parse(XL_CONF, &text)?;
+    for key in ["vm.cpumask", if is_hvm { "vm.hvm.cpumask" } else { "vm.pv.cpumask" }] {
+        let Some(setting) = settings.get(key) else { continue };
+        if let Some(mask) = cpus(host, setting.text()?)? {
+            hard.intersect(&mask);
+        }
+    }
+    if hard.is_empty() {
+        return Err(Failure::said("vcpu hard affinity map is empty\n"));
+    }
+    Ok(())
 }
 
 /// A number, or all: `None`.
@@ -106,7 +133,7 @@ fn cpus(host: &Host, text: &str) -> Result<Option<CpuMap>, Failure> {
 fn apply(
     part: &str,
     map: &mut CpuMap,
-    places: impl Fn() -> Result<Vec<Option<CpuPlace>>, Failure>,
+    places: impl Fn() -> Result<Vec<CpuPlace>, Failure>,
 ) -> Result<(), Failure> {
     let (adds, part) = match part.strip_prefix('^') {
         Some(rest) => (false, rest),
@@ -130,7 +157,7 @@ fn apply(
         return Ok(());
     }
     for (cpu, place) in places()?.iter().enumerate() {
-        let on_node = place.is_some_and(|place| (first..=last).contains(&u64::from(place.node)));
+        let on_node = place.node.is_some_and(|node| (first..=last).contains(&u64::from(node)));
         if on_node {
             map.set(cpu, adds);
         }
@@ -160,9 +187,9 @@ mod tests {
 
     fn members(text: &str) -> Result<Vec<usize>, Failure> {
         let mut map = CpuMap::empty(1);
-        let place = |node| Some(CpuPlace { core: 0, socket: 0, node });
+        let place = |node| CpuPlace { node: Some(node), ..CpuPlace::default() };
         for part in text.split(',') {
-            apply(part, &mut map, || Ok(vec![place(0), place(1), None, place(1)]))?;
+            apply(part, &mut map, || Ok(vec![place(0), place(1), CpuPlace::default(), place(1)]))?;
         }
         Ok(map.iter().collect())
     }

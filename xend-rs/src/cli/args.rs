@@ -53,6 +53,17 @@ impl Args {
         Options::new(self, &self.words, short, long)
     }
 
+    /// As [`options`](Self::options), without the first so many words: for commands that look at
+    /// those by themselves.
+    pub(super) fn options_after(
+        &self,
+        words: usize,
+        short: &'static str,
+        long: &'static [Long],
+    ) -> Options<'_> {
+        Options::new(self, self.words.get(words..).unwrap_or_default(), short, long)
+    }
+
     /// The operands of a command that has no options, at least as many as said.
     pub(super) fn operands(&self, at_least: usize) -> Result<Vec<&str>, super::Failure> {
         let mut options = self.options("", &[]);

@@ -9,7 +9,7 @@ use crate::toolstack::config::{ConfigError, Defaults, DomainConfig, HostContext,
 use crate::toolstack::xlcfg::{Settings, SyntaxError};
 
 /// The administrator's defaults.
-const XL_CONF: &str = "/etc/xen/xl.conf";
+pub(super) const XL_CONF: &str = "/etc/xen/xl.conf";
 /// Stands for no file: all settings are on the command line.
 const NO_FILE: &str = "/dev/null";
 
@@ -28,6 +28,13 @@ pub(super) struct ConfigSource {
 }
 
 impl ConfigSource {
+    /// Takes a file that comes before the options, as `xl` allows it here. True if there is one.
+    pub(super) fn take_first(&mut self, word: Option<&String>) -> bool {
+        let file = word.filter(|word| !word.starts_with('-') && !word.contains('='));
+        self.file = file.cloned();
+        file.is_some()
+    }
+
     /// Takes operands: settings have an equals sign. False for one too many.
     pub(super) fn take(&mut self, operand: &str) -> bool {
         if operand.contains('=') {

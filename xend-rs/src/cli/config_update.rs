@@ -25,7 +25,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut source = ConfigSource::default();
     let is_dry = args.global.dry_run;
     let mut is_shown = is_dry;
-    let mut options = args.options("dqf:", LONG);
+    let host = Host::open()?;
+    let number = domains::find(&host, &args.words[0])?;
+    let first = 1 + usize::from(source.take_first(args.words.get(1)));
+    let mut options = args.options_after(first, "dqf:", LONG);
     while let Some(given) = options.next()? {
         match given.letter {
             b'd' => is_shown = true,
@@ -33,10 +36,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             _ => {}
         }
     }
-    let operands = options.operands(1)?;
-    let host = Host::open()?;
-    let number = domains::find(&host, operands[0])?;
-    for operand in &operands[1..] {
+    for operand in options.operands(0)? {
         if !source.take(operand) {
             let usage = help::usage(args.program, args.command);
             return Err(Failure::silent().with_help(usage).with_status(2));

@@ -72,7 +72,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 fn wishes(args: &Args) -> Result<Wishes, Failure> {
     let mut wishes = Wishes { dry_run: args.global.dry_run, ..Wishes::default() };
-    let mut options = args.options("AFVcdef:inpq", LONG);
+    let first = usize::from(wishes.source.take_first(args.words.first()));
+    let mut options = args.options_after(first, "AFVcdef:inpq", LONG);
     while let Some(given) = options.next()? {
         match given.letter {
             b'A' | b'V' => wishes.viewer = true,

@@ -111,10 +111,12 @@ fn offers(offers: &Offers) -> String {
     .collect()
 }
 
-fn put_cpus(text: &mut String, cpus: &[Option<CpuPlace>]) {
+fn put_cpus(text: &mut String, cpus: &[CpuPlace]) {
     text.push_str("cpu_topology           :\ncpu:    core    socket     node\n");
     for (number, place) in cpus.iter().enumerate() {
-        if let Some(CpuPlace { core, socket, node }) = place {
+        if let Some(core) = place.core {
+            let shown = |number: Option<u32>| number.map_or(-1, i64::from);
+            let (socket, node) = (shown(place.socket), shown(place.node));
             let _ = writeln!(text, "{number:3}:    {core:4}     {socket:4}     {node:4}");
         }
     }
@@ -203,7 +205,8 @@ mod tests {
     #[test]
     fn topology_comes_in_tables() {
         let mut text = String::new();
-        put_cpus(&mut text, &[Some(CpuPlace { core: 1, socket: 0, node: 2 }), None]);
+        let place = CpuPlace { core: Some(1), socket: Some(0), node: Some(2) };
+        put_cpus(&mut text, &[place, CpuPlace { core: None, ..place }]);
         put_devices(&mut text, &[PciPlace { segment: 0, bus: 0x1f, devfn: 0xfa, node: None }]);
         let distances = vec![10, 21];
         put_nodes(

@@ -70,9 +70,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
     };
     if long {
-        long::print(&host, &domains)?
+        long::print(&host, &domains)?;
     } else {
-        print(&host, columns, &domains)?
+        print(&host, columns, &domains)?;
     }
     Ok(ExitCode::SUCCESS)
 }

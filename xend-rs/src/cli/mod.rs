@@ -77,7 +77,7 @@ fn dispatch(words: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failu
     };
     logger::install(&args.global);
     match table::find(&args.called) {
-        Found::Command(command) => run_command(args.of(command)),
+        Found::Command(command) => run_command(&args.of(command)),
         Found::Stock(name) => Err(help::only_in_stock(name)),
         Found::Nothing if args.called == "help" => {
             let about = args.words.first().map(String::as_str);
@@ -88,12 +88,12 @@ fn dispatch(words: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failu
     }
 }
 
-fn run_command(args: Args) -> Result<ExitCode, Failure> {
+fn run_command(args: &Args) -> Result<ExitCode, Failure> {
     let command = args.command;
     if args.global.dry_run && !command.can_dry_run {
         return Err(Failure::said("command does not implement -N (dryrun) option\n"));
     }
     match command.run {
-        Run::Here(run) | Run::Hidden(run) => run(&args),
+        Run::Here(run) | Run::Hidden(run) => run(args),
     }
 }

@@ -1,8 +1,8 @@
 //! Options of a command, as glibc's `getopt_long` takes them and `xl` answers to what is wrong.
 //!
-//! Options and operands may be mixed; `--` ends the options; long ones may be shortened as long as
-//! it is clear which one is meant. Options are taken one at a time, since `xl` acts on each before
-//! it looks at the next.
+//! The first operand ends the options, and so does `--`: `xl` asks for that when it reads its global
+//! options, and glibc keeps to it. Long options may be shortened as long as it is clear which one
+//! is meant. Options are taken one at a time, since `xl` acts on each before it looks at the next.
 
 use super::args::Args;
 use super::failure::Failure;
@@ -51,9 +51,7 @@ pub(super) struct Options<'a> {
     next: usize,
     /// What is left of a word of several letters.
     letters: &'a str,
-    operands: Vec<&'a str>,
-    /// Set by the environment variable POSIXLY_CORRECT: the first operand ends the options.
-    operand_ends: bool,
+    operands: &'a [String],
 }
 
 impl<'a> Options<'a> {
@@ -63,8 +61,7 @@ impl<'a> Options<'a> {
         short: &'static str,
         long: &'static [Long],
     ) -> Self {
-        let operand_ends = std::env::var_os("POSIXLY_CORRECT").is_some();
-        Self { args, words, short, long, next: 0, letters: "", operands: Vec::new(), operand_ends }
+        Self { args, words, short, long, next: 0, letters: "", operands: &[] }
     }
 
     /// The next option, or none when only operands are left.
@@ -89,7 +86,7 @@ impl<'a> Options<'a> {
     /// When there are fewer than said: the usage text, and exit status 2.
     pub(super) fn operands(self, at_least: usize) -> Result<Vec<&'a str>, Failure> {
         if self.operands.len() >= at_least {
-            return Ok(self.operands);
+            return Ok(self.operands.iter().map(String::as_str).collect());
         }
         let Args { program, command, .. } = self.args;
         let plural = if at_least > 1 { "s" } else { "" };
@@ -108,25 +105,25 @@ impl<'a> Options<'a> {
 
     /// As `getopt_long`. The error is what it leaves in `optopt`: the letter, or 0.
     fn take(&mut self) -> Result<Option<Given<'a>>, u8> {
-        while self.letters.is_empty() {
+        if self.letters.is_empty() {
             let Some(word) = self.words.get(self.next) else { return Ok(None) };
-            self.next += 1;
             if word == "--" {
+                return Ok(self.leave_the_rest(self.next + 1));
+            }
+            let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
                 return Ok(self.leave_the_rest(self.next));
-            } else if let Some(long) = word.strip_prefix("--") {
+            };
+            self.next += 1;
+            if let Some(long) = letters.strip_prefix('-') {
                 return self.take_long(long).map(Some);
             }
-            match word.strip_prefix('-') {
-                Some(letters) if !letters.is_empty() => self.letters = letters,
-                _ if self.operand_ends => return Ok(self.leave_the_rest(self.next - 1)),
-                _ => self.operands.push(word),
-            }
+            self.letters = letters;
         }
         self.take_letter().map(Some)
     }
 
     fn leave_the_rest(&mut self, from: usize) -> Option<Given<'a>> {
-        self.operands.extend(self.words[from..].iter().map(String::as_str));
+        self.operands = &self.words[from..];
         self.next = self.words.len();
         None
     }
@@ -215,7 +212,7 @@ mod tests {
     /// Options as `f`, `d=value`, and operands after a bar.
     fn taken(words: &[&str]) -> Result<String, Failure> {
         let args = args(words);
-        let mut options = Options { operand_ends: false, ..args.options("fid:", LONG) };
+        let mut options = args.options("fid:", LONG);
         let mut all = Vec::new();
         while let Some(Given { letter, value }) = options.next()? {
             let letter = char::from(letter);
@@ -229,13 +226,12 @@ mod tests {
     }
 
     #[test]
-    fn options_and_operands_may_be_mixed() {
-        assert_eq!(
-            taken(&["a", "-fi", "b", "-d", "-f", "-dx", "c"]),
-            Ok("f i d=-f d=x|a b c".into())
-        );
-        assert_eq!(taken(&["-f", "a", "--", "-i", "--"]), Ok("f|a -i --".into()));
-        assert_eq!(taken(&["-", "-f"]), Ok("f|-".into()));
+    fn the_first_operand_ends_the_options() {
+        assert_eq!(taken(&["-fi", "-d", "-f", "-dx", "c", "-f"]), Ok("f i d=-f d=x|c -f".into()));
+        assert_eq!(taken(&["-f", "a", "--", "-i"]), Ok("f|a -- -i".into()));
+        assert_eq!(taken(&["-f", "--", "-i", "--"]), Ok("f|-i --".into()));
+        assert_eq!(taken(&["-", "-f"]), Ok("|- -f".into()));
+        assert_eq!(taken(&["-d", "--", "-f"]), Ok("d=-- f|".into()), "it is a value here");
     }
 
     #[test]
@@ -273,14 +269,5 @@ mod tests {
         let said = Failure::said("'xl stream' requires at least 2 arguments.\n\n");
         assert_eq!(failure, said.with_help(help::usage("xl", args.command)).with_status(2));
         assert_eq!(args.operands(1), Ok(vec!["a"]));
-    }
-
-    #[test]
-    fn posix_wants_options_first() {
-        let args = args(&["-f", "a", "-i"]);
-        let mut options = Options { operand_ends: true, ..args.options("fi", &[]) };
-        assert_eq!(options.next(), Ok(Some(Given { letter: b'f', value: "" })));
-        assert_eq!(options.next(), Ok(None));
-        assert_eq!(options.operands(0), Ok(vec!["a", "-i"]));
     }
 }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod devices;
 pub mod domain;
 mod file_lock;
+pub mod fuzz;
 mod host;
 pub mod journal;
 pub mod migrate;

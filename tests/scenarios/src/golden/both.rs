@@ -7,10 +7,8 @@ use lab::Host;
 
 use super::Line;
 use super::normal::without_log;
-use crate::toolstack::XEND;
+use crate::toolstack::XEND_AS_XL;
 
-/// Where Dom0 has a program `xl` that is ours.
-const OURS: &str = "/lab/golden/bin";
 /// Where stock `xl` is.
 const STOCK: &str = "/usr/lib/xen-4.17/bin";
 const SCRIPT: &str = "/lab/golden/run";
@@ -36,7 +34,6 @@ pub struct Answers {
 /// # Errors
 /// When the host does not run them.
 pub fn run(host: &Host, lines: &[Line]) -> Result<Vec<Answers>> {
-    host.run_ok(&format!("mkdir -p {OURS}; ln -sf {XEND} {OURS}/xl"), TIMEOUT)?;
     host.put_bytes(script(lines).as_bytes(), SCRIPT, 0o755)?;
     let output = host.run_ok(SCRIPT, TIMEOUT)?.stdout;
     let mut parts = parts(&output)?.into_iter();
@@ -61,7 +58,7 @@ fn script(lines: &[Line]) -> String {
         \x20 done\n\
         }\n"
     .replace("STOCK", STOCK)
-    .replace("OURS", OURS);
+    .replace("OURS", XEND_AS_XL);
     for line in lines {
         let quoted = line.command.replace('\'', "'\\''");
         script.push_str(&format!("both '{quoted}'\n"));

@@ -24,10 +24,19 @@ impl Normal {
 }
 
 /// What Xen's libraries log has source files and lines of libxl in it; where they do, `xend` says
-/// why in a line of its own.
+/// why in a line of its own. Some of their messages have a line break of their own besides.
 pub(super) fn without_log(stderr: &str, log: &[&str]) -> String {
-    let logged = |line: &&str| log.iter().any(|start| line.starts_with(start));
-    stderr.split_inclusive('\n').filter(|line| !logged(line)).collect()
+    let mut text = String::new();
+    let mut after_log = false;
+    for line in stderr.split_inclusive('\n') {
+        let is_log = log.iter().any(|start| line.starts_with(start));
+        let is_its_rest = after_log && line == "\n";
+        if !is_log && !is_its_rest {
+            text.push_str(line);
+        }
+        after_log = is_log;
+    }
+    text
 }
 
 /// A word that can only be a time is replaced, with the blanks before it, since columns are filled
@@ -96,7 +105,7 @@ mod tests {
 
     #[test]
     fn logs_are_taken_out() {
-        let text = "libxl: error: x.c:1:f: Domain 9:no\ndestroy failed (rc=-3)\n";
-        assert_eq!(without_log(text, &["libxl: "]), "destroy failed (rc=-3)\n");
+        let text = "libxl: error: x.c:1:f: Domain 9:no\n\ndestroy failed (rc=-3)\n\n";
+        assert_eq!(without_log(text, &["libxl: "]), "destroy failed (rc=-3)\n\n");
     }
 }

@@ -22,7 +22,7 @@ pub(crate) const SCENARIOS: &[Scenario<World>] = &[
 ];
 
 fn alone(world: &mut World) -> Result<()> {
-    world.clear()?;
+    world.dismiss()?;
     compare(world.rig().host(Place::A), &[table::USAGE, table::DOM0].concat())
 }
 

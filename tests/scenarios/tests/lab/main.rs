@@ -10,7 +10,9 @@ mod damage;
 mod golden;
 mod journeys;
 mod kills;
+mod life;
 mod no_shadow;
+mod power;
 mod refusals;
 mod saves;
 mod toolstack;
@@ -29,12 +31,14 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let with_shadow: Vec<Scenario<World>> = [
         golden::SCENARIOS,
+        power::SCENARIOS,
         alone::SCENARIOS,
         journeys::PV,
         saves::PV,
         damage::SCENARIOS,
         refusals::SCENARIOS,
         kills::SCENARIOS,
+        life::SCENARIOS,
         &toolstack::with_shadow(),
     ]
     .concat();

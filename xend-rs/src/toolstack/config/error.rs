@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::toolstack::xlcfg::{Place, WrongSetting};
+use crate::toolstack::xlcfg::{Place, WrongSetting, one_line};
 
 /// Something in an xl.cfg that its author should know, and that stops nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,13 @@ pub struct Warning {
     pub place: Place,
     /// What, in words.
     pub message: String,
+}
+
+impl Warning {
+    /// Something about `place`; what the message quotes may hold anything.
+    pub(super) fn new(place: &Place, message: &str) -> Self {
+        Self { place: place.clone(), message: one_line(message) }
+    }
 }
 
 impl fmt::Display for Warning {
@@ -48,6 +55,12 @@ pub enum ConfigError {
         expected: &'static str,
         /// The value, shortened.
         found: String,
+    },
+    /// A number that nothing in libxl holds.
+    #[error("domain configuration: {number} is not an integer of 64 bits")]
+    NotInteger {
+        /// The number.
+        number: String,
     },
     /// A key that every configuration has is not there.
     #[error("domain configuration: {path} is missing")]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{DomainConfig, HostContext, HostCpus};
+use super::{DomainConfig, HostContext, HostCpus, SchedulerParams};
 use crate::toolstack::xlcfg::Settings;
 
 fn folder() -> PathBuf {
@@ -49,11 +49,22 @@ fn what_xl_create_makes_of_a_configuration() {
 
 #[test]
 fn what_libxl_stores_with_a_domain() {
-    for name in ["pvh-run"] {
+    for name in ["pv-run", "pvh-run"] {
         let stored = made(name).with_create_defaults().expect("addresses are all given");
         let recorded = recorded(&format!("{name}.stored.json"));
         assert_eq!(stored.to_userdata(), recorded.as_bytes(), "{name}");
     }
+}
+
+#[test]
+fn what_xl_saves_and_restores() {
+    let mut moving = made("pv-run").with_create_defaults().expect("addresses are all given");
+    let credit2 = SchedulerParams { weight: Some(256), cap: Some(0), ..Default::default() };
+    moving.set_scheduler("credit2", &credit2);
+    moving.remove_domid();
+    assert_eq!(moving.to_userdata(), recorded("pv-run.saved.json").as_bytes());
+    let restored = moving.with_create_defaults().expect("addresses are all given");
+    assert_eq!(restored.to_userdata(), recorded("pv-run.restored.json").as_bytes());
 }
 
 #[test]

@@ -14,6 +14,8 @@ mod host;
 mod immovable;
 pub mod json_text;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod types;
 mod view;

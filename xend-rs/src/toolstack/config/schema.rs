@@ -273,10 +273,23 @@ pub(super) fn insert(object: &mut Object, fields: &[Field], key: &str, value: Va
 
 /// Checks what `object` holds under the keys of `fields`.
 pub(super) fn check(object: &Object, fields: &[Field]) -> Result<(), ConfigError> {
+    object.values().try_for_each(check_numbers)?;
     check_struct(object, fields).map_err(|Wrong { mut keys, expected, found }| {
         keys.reverse();
         ConfigError::WrongType { path: keys.join("."), expected, found }
     })
+}
+
+/// All numbers of libxl are integers, and only integers come out as they went in.
+fn check_numbers(value: &Value) -> Result<(), ConfigError> {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            Err(ConfigError::NotInteger { number: number.to_string() })
+        }
+        Value::Array(items) => items.iter().try_for_each(check_numbers),
+        Value::Object(object) => object.values().try_for_each(check_numbers),
+        _ => Ok(()),
+    }
 }
 
 /// A value that is not what it should be, and the keys that lead to it, innermost first.

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::str::FromStr;
 
 use super::ConfigError;
+use crate::toolstack::xlcfg::one_line;
 
 /// How Xen runs the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl FromStr for Uuid {
 
     /// Reads the usual form, 36 characters with dashes, in either case.
     fn from_str(text: &str) -> Result<Self, ConfigError> {
-        let bad = || ConfigError::Uuid { text: text.to_owned() };
+        let bad = || ConfigError::Uuid { text: one_line(text) };
         let dashes_sound = text.len() == 36
             && text.bytes().enumerate().all(|(i, b)| (b == b'-') == matches!(i, 8 | 13 | 18 | 23));
         let digits: Option<Vec<u32>> =
@@ -126,7 +127,7 @@ impl FromStr for MacAddress {
 
     /// Reads six hexadecimal bytes with colons between them.
     fn from_str(text: &str) -> Result<Self, ConfigError> {
-        let bad = || ConfigError::Mac { text: text.to_owned() };
+        let bad = || ConfigError::Mac { text: one_line(text) };
         let mut bytes = [0; 6];
         let mut parts = text.split(':');
         for byte in &mut bytes {

@@ -9,7 +9,7 @@ use super::types::{
     Uuid,
 };
 use super::{ConfigError, DomainConfig, schema};
-use crate::toolstack::xlcfg::shorten;
+use crate::toolstack::xlcfg::one_line;
 
 /// What libxl gives a guest whose configuration names no memory.
 const DEFAULT_MEMORY_KIB: u64 = 32 * 1024;
@@ -222,6 +222,22 @@ impl DomainConfig {
         tree::defbool(self.build_info(), "localtime").unwrap_or(false)
     }
 
+    /// What a PVH or HVM guest's virtual timers do about ticks that they missed, as Xen's
+    /// `HVM_PARAM_TIMER_MODE`.
+    pub fn timer_mode(&self) -> u64 {
+        match tree::text(self.build_info(), "timer_mode").as_deref() {
+            Some("delay_for_missed_ticks") => 0,
+            Some("no_missed_ticks_pending") => 2,
+            Some("one_missed_tick_pending") => 3,
+            _ => 1,
+        }
+    }
+
+    /// Whether shadow page tables may be out of step with the guest's own for a while.
+    pub fn out_of_sync_shadows(&self) -> bool {
+        tree::defbool(self.create_info(), "oos").unwrap_or(self.kind() != GuestKind::Pv)
+    }
+
     /// Whether a PVH guest gets ACPI tables.
     pub fn acpi(&self) -> bool {
         tree::defbool(self.build_info(), "acpi").unwrap_or(true)
@@ -246,9 +262,7 @@ impl DomainConfig {
         }
         // A domain's name becomes part of file names, and one line of messages.
         if self.name().contains(|c: char| c == '/' || c.is_control()) {
-            return Err(ConfigError::Name {
-                name: shorten(self.name()).escape_debug().to_string(),
-            });
+            return Err(ConfigError::Name { name: one_line(self.name()) });
         }
         schema::check(&self.document, schema::DOCUMENT)
     }

@@ -6,7 +6,7 @@ use crate::hypervisor::types::Domid;
 use crate::toolstack::config::Nic;
 
 /// The packet size that libxl takes for what everybody expects.
-const DEFAULT_MTU_BYTES: u32 = 1492;
+const DEFAULT_MTU_BYTES: u32 = 1500;
 /// The bridge where none is named.
 pub(super) const DEFAULT_BRIDGE: &str = "xenbr0";
 /// The script where none is named.

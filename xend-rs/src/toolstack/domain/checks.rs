@@ -10,6 +10,7 @@ use crate::toolstack::devices;
 
 /// What Xen and the toolstack need beside a guest's own memory.
 const SLACK_KIB: u64 = 2048;
+const KIB_PER_PAGE: u64 = 4;
 /// Parts of a configuration that need a device model or a host's hardware.
 const FOREIGN_DEVICES: [(&str, &str); 11] = [
     ("pcidevs", "PCI passthrough"),
@@ -76,13 +77,13 @@ fn check_kind(config: &DomainConfig) -> Result<()> {
 }
 
 fn check_memory(host: &Host, config: &DomainConfig) -> Result<()> {
-    let memory = config.memory();
+    let info = host.xen.phys_info()?;
+    let memory = config.memory_on(info.offers.hap);
     let own_kib = match config.kind() {
         GuestKind::Pv => memory.target_kib,
-        GuestKind::Pvh | GuestKind::Hvm => memory.max_kib + memory.shadow_kib,
+        GuestKind::Pvh | GuestKind::Hvm => memory.target_kib + memory.shadow_kib,
     };
-    let host_memory = host.xen.host_memory()?;
-    let free_kib = host_memory.free_kib.saturating_sub(host_memory.claimed_kib);
+    let free_kib = info.free_pages.saturating_sub(info.outstanding_pages) * KIB_PER_PAGE;
     let needed_kib = own_kib + SLACK_KIB;
     if needed_kib <= free_kib {
         return Ok(());

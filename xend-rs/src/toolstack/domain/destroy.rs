@@ -13,6 +13,8 @@ use crate::toolstack::config::Uuid;
 use crate::toolstack::devices;
 use crate::toolstack::userdata::Userdata;
 
+/// The domain that this runs in, and everything with it.
+const OWN: Domid = Domid(0);
 /// Files that a device model of stock tools leaves.
 const DEVICE_MODEL_FILES: [&str; 2] = ["/var/lib/xen/qemu-save.", "/var/lib/xen/qemu-resume."];
 
@@ -22,6 +24,9 @@ const DEVICE_MODEL_FILES: [&str; 2] = ["/var/lib/xen/qemu-save.", "/var/lib/xen/
 /// # Errors
 /// [`NameError::Unknown`], or what Xen says if the domain itself does not go.
 pub fn destroy(host: &Host, domid: Domid) -> Result<()> {
+    if domid == OWN {
+        return Err(DomainError::Senseless { what: "this host's own domain stays".to_owned() });
+    }
     match host.xen.pause(domid) {
         Err(HypervisorError::NoSuchDomain { .. }) => {
             return Err(NameError::Unknown { name: domid.0.to_string() }.into());

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::NameError;
+use super::memory::MemoryError;
 use crate::hypervisor::HypervisorError;
 use crate::hypervisor::types::Domid;
 use crate::hypervisor::xen::xenstore::XenstoreError;
@@ -68,6 +69,9 @@ pub enum DomainError {
         /// What the system says.
         source: io::Error,
     },
+    /// Its memory cannot be told.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),

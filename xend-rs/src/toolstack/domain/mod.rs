@@ -14,6 +14,7 @@
 //! scheduling          where and how much it may run
 //! start               all of that, for a guest from a configuration
 //! stored              the configuration that is stored for a domain
+//! live                the same, brought up to date, as `list -l` shows it
 //! preserve            putting a dead one aside for a new one
 //! names               finding and renaming
 //! suspend, resume     stopping it to move, and letting it go on where it is
@@ -23,12 +24,12 @@
 //! ```
 
 mod checks;
-mod defaults;
 mod destroy;
 mod domid_history;
 mod error;
 mod introduction;
 mod kernel;
+mod live;
 pub mod memory;
 pub mod names;
 mod new_domain;
@@ -46,6 +47,7 @@ pub mod vcpus;
 pub use checks::check;
 pub use destroy::destroy;
 pub use error::{DomainError, Result};
+pub use live::live_config;
 pub use names::{NameError, find, name, uuid};
 pub use new_domain::{NewDomain, Wish};
 pub use preserve::preserve;

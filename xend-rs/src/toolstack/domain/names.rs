@@ -119,10 +119,26 @@ pub(super) fn require_free(
     name: &str,
     besides: Option<Domid>,
 ) -> Result<(), NameError> {
-    match find_by_name(host, name)? {
-        Some(holder) if Some(holder) != besides => {
-            Err(NameError::Taken { name: name.to_owned(), holder })
+    require_free_in(&host.store, host, name, besides)
+}
+
+/// As [`require_free`], as a part of what is going on in `store`: in a transaction that fails if
+/// somebody takes the name meanwhile.
+pub(super) fn require_free_in(
+    store: &impl Nodes,
+    host: &Host,
+    name: &str,
+    besides: Option<Domid>,
+) -> Result<(), NameError> {
+    // Looked at, so that a new domain's nodes get in the way of a transaction.
+    store.list("/local/domain")?;
+    for domain in host.xen.domains()? {
+        let holder = domain.domid;
+        if Some(holder) != besides
+            && store.read(&format!("{}/name", path(holder)))?.as_deref() == Some(name)
+        {
+            return Err(NameError::Taken { name: name.to_owned(), holder });
         }
-        _ => Ok(()),
     }
+    Ok(())
 }

@@ -1,9 +1,10 @@
 //! Making a domain, step by step.
 
-use super::{DomainError, Result, checks, defaults, destroy, domid_history, introduction, kernel};
+use super::{DomainError, Result, checks, destroy, domid_history, introduction, kernel};
 use super::{names, scheduling, skeleton};
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
+use crate::hypervisor::xen::host::info::Offers;
 use crate::hypervisor::xen::host::lifecycle::{Birth, DomainKind};
 use crate::hypervisor::xen::xenstore::Nodes;
 use crate::hypervisor::{MissingPolicies, RingEnd, RingFrames, Rings};
@@ -14,6 +15,7 @@ use crate::toolstack::userdata::Userdata;
 
 /// What a domain may have above its target: libxl's constant.
 const EXTRA_MEMORY_KIB: u64 = 1024;
+const KIB_PER_PAGE: u64 = 4;
 /// How often another id is tried.
 const MAX_ID_TRIES: u32 = 1000;
 
@@ -34,6 +36,9 @@ pub struct NewDomain<'h> {
     config: DomainConfig,
     domid: Domid,
     rings: Rings,
+    /// What the host's Xen can do.
+    offers: Offers,
+    is_restored: bool,
     is_kept: bool,
 }
 
@@ -48,16 +53,18 @@ impl<'h> NewDomain<'h> {
         if !wish.restored {
             checks::check_boot(config)?;
         }
-        let config = defaults::complete(config)?;
-        let domid = make(host, &config, wish.domid)?;
+        let config = config.clone().with_create_defaults()?;
+        let offers = host.xen.phys_info()?.offers;
+        let domid = make(host, &config, wish.domid, &offers)?;
         let nobody = RingEnd { port: crate::hypervisor::types::Port(0), peer: Domid(0) };
         let rings = Rings { store: nobody, console: nobody };
         // From here on, what fails is undone by the drop.
-        let mut new = Self { host, config, domid, rings, is_kept: false };
+        let is_restored = wish.restored;
+        let mut new = Self { host, config, domid, rings, offers, is_restored, is_kept: false };
         new.write_skeleton(name)?;
         new.set_limits()?;
         new.rings = Rings { store: new.ring("xenstored")?, console: new.ring("xenconsoled")? };
-        new.set_platform(wish.restored)?;
+        new.set_platform()?;
         Userdata::lock(domid, new.config.uuid())?.store(&new.config)?;
         Ok(new)
     }
@@ -102,6 +109,11 @@ impl<'h> NewDomain<'h> {
 
     /// Tells xenstored and xenconsoled where its rings are. After this it may run.
     pub fn introduce(&self, frames: RingFrames) -> Result<()> {
+        if self.is_restored {
+            let has_kib = self.host.xen.domain_info(self.domid)?.total_pages * KIB_PER_PAGE;
+            let kib = has_kib.max(self.config.memory().target_kib + EXTRA_MEMORY_KIB);
+            self.host.xen.set_max_memory(self.domid, kib)?;
+        }
         introduction::introduce(self.host, self.domid, &self.config, &self.rings, frames)
     }
 
@@ -113,9 +125,12 @@ impl<'h> NewDomain<'h> {
 
     fn write_skeleton(&self, name: &str) -> Result<()> {
         let (host, domid) = (self.host, self.domid);
-        names::require_free(host, name, Some(domid))?;
-        host.store.transaction(|store| skeleton::write(store, domid, &self.config, name))?;
-        Ok(())
+        host.store.transaction(|store| {
+            // Somebody else may have taken it since it was looked at.
+            names::require_free_in(store, host, name, Some(domid))?;
+            skeleton::write(store, domid, &self.config, name)?;
+            Ok(())
+        })
     }
 
     fn set_limits(&self) -> Result<()> {
@@ -124,7 +139,9 @@ impl<'h> NewDomain<'h> {
         scheduling::bind(self.host, domid, &self.config)?;
         scheduling::set_share(self.host, domid, &self.config)?;
         let memory = self.config.memory();
-        xen.set_max_memory(domid, memory.target_kib + EXTRA_MEMORY_KIB)?;
+        // One that arrives may still have more than it is to have in the end.
+        let kib = if self.is_restored { memory.max_kib } else { memory.target_kib };
+        xen.set_max_memory(domid, kib.max(memory.target_kib) + EXTRA_MEMORY_KIB)?;
         Ok(())
     }
 
@@ -135,9 +152,9 @@ impl<'h> NewDomain<'h> {
         Ok(RingEnd { port, peer })
     }
 
-    fn set_platform(&self, restored: bool) -> Result<()> {
+    fn set_platform(&self) -> Result<()> {
         let (xen, domid, config) = (&self.host.xen, self.domid, &self.config);
-        let memory = config.memory();
+        let memory = config.memory_on(self.offers.hap);
         let is_pv = config.kind() == GuestKind::Pv;
         if is_pv {
             xen.set_memory_map_limit(domid, memory.max_kib)?;
@@ -151,7 +168,7 @@ impl<'h> NewDomain<'h> {
         if !is_pv {
             xen.set_paging_pool(domid, memory.shadow_kib << 10)?;
         }
-        if restored { Ok(()) } else { self.apply_cpu_policy(false) }
+        if self.is_restored { Ok(()) } else { self.apply_cpu_policy(false) }
     }
 
     fn apply_cpu_policy(&self, restored: bool) -> Result<()> {
@@ -200,8 +217,14 @@ impl Drop for NewDomain<'_> {
 }
 
 /// Makes the domain in Xen, with an id that nobody used a moment ago.
-fn make(host: &Host, config: &DomainConfig, wanted: Option<Domid>) -> Result<Domid> {
-    let birth = birth(config, wanted, scheduling::pool(host, config)?);
+fn make(
+    host: &Host,
+    config: &DomainConfig,
+    wanted: Option<Domid>,
+    offers: &Offers,
+) -> Result<Domid> {
+    let cpupool = scheduling::pool(host, config)?;
+    let birth = Birth { domid: wanted, cpupool, ..birth(config, offers) };
     for _ in 0..MAX_ID_TRIES {
         let domid = host.xen.create_domain(&birth)?;
         let recent = domid_history::is_recent(domid);
@@ -219,26 +242,26 @@ fn make(host: &Host, config: &DomainConfig, wanted: Option<Domid>) -> Result<Dom
     Err(DomainError::Senseless { what: "all domain ids were used a moment ago".to_owned() })
 }
 
-fn birth(config: &DomainConfig, domid: Option<Domid>, cpupool: u32) -> Birth {
+fn birth(config: &DomainConfig, offers: &Offers) -> Birth {
     let limits = config.grant_limits();
     let frames =
         |wanted: Option<u32>| wanted.and_then(|frames| i32::try_from(frames).ok()).unwrap_or(-1);
     let kind = match config.kind() {
         GuestKind::Pv => DomainKind::Pv,
         GuestKind::Pvh | GuestKind::Hvm => {
-            DomainKind::Pvh { nested: false, hap: config.hap(true), out_of_sync: false }
+            DomainKind::Pvh { nested: false, hap: config.hap(offers.hap), out_of_sync: false }
         }
     };
     Birth {
         kind,
-        domid,
+        domid: None,
         uuid: config.uuid().0,
         max_vcpus: config.max_vcpus(),
         max_port: config.max_event_channels().cast_signed(),
         max_grant_frames: frames(limits.grant_frames),
         max_maptrack_frames: frames(limits.maptrack_frames),
-        max_grant_version: limits.version.unwrap_or(2),
-        cpupool,
+        max_grant_version: limits.version.unwrap_or(if offers.grants_v2 { 2 } else { 1 }),
+        cpupool: 0,
         vpmu: false,
         msr_relaxed: config.msr_relaxed(),
         ssidref: 0,

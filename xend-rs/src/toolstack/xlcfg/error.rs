@@ -93,3 +93,23 @@ pub struct WrongSetting {
     /// What is wrong, in words.
     pub message: String,
 }
+
+impl WrongSetting {
+    /// Something wrong at `place`; what the message quotes may hold anything.
+    pub fn new(place: Place, message: &str) -> Self {
+        Self { place, message: one_line(message) }
+    }
+}
+
+/// `message` as one line that is not too long, whatever it quotes.
+pub(in crate::toolstack) fn one_line(message: &str) -> String {
+    const MOST_CHARS: usize = 300;
+    let mut line = String::new();
+    for c in message.chars().take(MOST_CHARS) {
+        if c.is_control() { line.extend(c.escape_debug()) } else { line.push(c) }
+    }
+    if message.chars().nth(MOST_CHARS).is_some() {
+        line.push_str("...");
+    }
+    line
+}

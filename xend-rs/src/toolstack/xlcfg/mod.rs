@@ -4,14 +4,16 @@
 //! What the keys mean is not known here: see [`super::config`].
 
 mod error;
-pub mod fuzz;
 mod lexer;
 mod number;
 mod parser;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+pub(super) use error::one_line;
 pub use error::{Place, Reason, SyntaxError, WrongSetting};
 pub(super) use lexer::shorten;
 pub use number::parse_number;
@@ -64,7 +66,7 @@ pub struct Setting {
 impl Setting {
     /// Something wrong with this setting.
     pub fn wrong(&self, message: impl Into<String>) -> WrongSetting {
-        WrongSetting { place: self.value.place.clone(), message: message.into() }
+        WrongSetting::new(self.value.place.clone(), &message.into())
     }
 
     /// Its string or number.
@@ -130,10 +132,11 @@ impl Setting {
         items
             .map(|item| match &item.content {
                 Content::Text(text) => Ok((text.as_str(), &item.place)),
-                Content::List(_) => Err(WrongSetting {
-                    place: item.place.clone(),
-                    message: format!("an item of '{}' is a list but should be a string", self.key),
-                }),
+                Content::List(_) => {
+                    let message =
+                        format!("an item of '{}' is a list but should be a string", self.key);
+                    Err(WrongSetting::new(item.place.clone(), &message))
+                }
             })
             .collect()
     }

@@ -1,5 +1,7 @@
 //! Live migration of a guest whose network and disk are in use, there and back again.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use lab::GuestKind;
 use scenarios::rig::ASK;
@@ -18,6 +20,7 @@ macro_rules! journeys {
             "xend_to_xend_by_pipe" => |world, kind| there_and_back(world, kind, Pairing::XEND_PIPE),
             "xend_to_xl" => |world, kind| there_and_back(world, kind, Pairing::XEND_TO_XL),
             "xl_to_xend" => |world, kind| there_and_back(world, kind, Pairing::XL_TO_XEND),
+            "the_network_is_told_where_it_is" => announced,
             "to_xl_and_back_to_xend" => one_host_converted,
             "reboots_where_it_arrived" => reboot_after_arrival,
             "shuts_down_where_it_arrived" => shutdown_after_arrival,
@@ -44,6 +47,27 @@ fn migrate(world: &mut World, kind: GuestKind, pairing: Pairing) -> Result<()> {
     let flight = set_out(world.rig(), &guest, from, pairing, &Environment::default())?;
     flight.finish(MIGRATION_TIMEOUT)?.require_success()?;
     require_settled(world, &guest, from.other(), pairing.receiver)
+}
+
+/// The destination tells switches (RARP) and neighbours (ARP, IPv6) five times each. The guest's own
+/// kernel has something to say to neighbours too.
+fn announced(world: &mut World, kind: GuestKind) -> Result<()> {
+    const RARP: u16 = 0x8035;
+    let capture = world.rig().lab().link().capture()?;
+    migrate(world, kind, Pairing::XEND_TCP)?;
+    let (guest, _) = world.guest(&equipped(kind))?;
+    let mut seen = capture.finish();
+    seen.retain(|frame| frame.mac == guest.mac());
+    for (name, ethertype) in [("RARP", RARP), ("ARP", 0x0806), ("IPv6", 0x86dd)] {
+        let times: Vec<Duration> = seen
+            .iter()
+            .filter(|frame| frame.ethertype == ethertype)
+            .map(|frame| frame.after)
+            .collect();
+        let enough = if ethertype == RARP { times.len() == 5 } else { times.len() >= 5 };
+        ensure!(enough, "{name} was sent at {times:?}");
+    }
+    Ok(())
 }
 
 /// The monitor that came with the migration makes the guest anew.

@@ -30,6 +30,13 @@ impl CpuMap {
         self.bytes.fill(0xff);
     }
 
+    /// Leaves in only what is in the other as well.
+    pub fn intersect(&mut self, other: &Self) {
+        for (number, byte) in self.bytes.iter_mut().enumerate() {
+            *byte &= other.bytes.get(number).copied().unwrap_or(0);
+        }
+    }
+
     /// Its members, in order.
     pub fn iter(&self) -> impl Iterator<Item = usize> {
         (0..self.bytes.len() * 8).filter(|&number| self.contains(number))
@@ -66,6 +73,10 @@ mod tests {
         }
         assert_eq!(map.iter().collect::<Vec<_>>(), [0, 3, 9]);
         assert_eq!(map.bytes(), [0b1001, 0b10]);
+        let mut both = CpuMap::empty(2);
+        both.set_all();
+        both.intersect(&map);
+        assert_eq!(both, map);
         map.set(3, false);
         assert!(!map.contains(3) && !map.contains(16) && map.contains(9));
         assert!(CpuMap::empty(1).is_empty() && !map.is_empty());

@@ -9,17 +9,6 @@ use crate::hypervisor::types::Domid;
 use crate::hypervisor::xen::Xen;
 use crate::hypervisor::xen::handles::check;
 
-/// Memory of the host, in KiB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HostMemory {
-    /// All of it.
-    pub total_kib: u64,
-    /// What nobody has.
-    pub free_kib: u64,
-    /// What of the free memory is promised to somebody.
-    pub claimed_kib: u64,
-}
-
 /// What an entry of a memory map is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryKind {
@@ -42,7 +31,6 @@ pub struct MemoryRange {
     pub kind: MemoryKind,
 }
 
-const KIB_PER_PAGE: u64 = 4;
 /// `HVMPTM_no_delay_for_missed_ticks`.
 const NO_DELAY_FOR_MISSED_TICKS: u64 = 1;
 
@@ -82,18 +70,5 @@ impl Xen {
         // SAFETY: no pointer but the handle is passed.
         let result = unsafe { sys::xc_hvm_param_set(self.xch(), u32::from(domid.0), index, value) };
         check(result, "set an HVM parameter", domid).map(drop)
-    }
-
-    /// The host's memory.
-    pub fn host_memory(&self) -> Result<HostMemory> {
-        let mut info = sys::xc_physinfo_t::default();
-        // SAFETY: the information is written to a variable of ours.
-        let result = unsafe { sys::xc_physinfo(self.xch(), &mut info) };
-        check(result, "get the host's memory", Domid(0))?;
-        Ok(HostMemory {
-            total_kib: info.total_pages * KIB_PER_PAGE,
-            free_kib: info.free_pages * KIB_PER_PAGE,
-            claimed_kib: info.outstanding_pages * KIB_PER_PAGE,
-        })
     }
 }

@@ -16,15 +16,15 @@ const MAX_ENTRIES: u32 = 1 << 16;
 /// What Xen says where there is nothing to say.
 const NOTHING: u32 = u32::MAX;
 
-/// Where a CPU is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a CPU is, as far as Xen knows: it may have no number for some of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuPlace {
     /// Its core.
-    pub core: u32,
+    pub core: Option<u32>,
     /// Its socket.
-    pub socket: u32,
+    pub socket: Option<u32>,
     /// Its NUMA node.
-    pub node: u32,
+    pub node: Option<u32>,
 }
 
 /// Memory of a NUMA node.
@@ -52,8 +52,8 @@ pub struct PciPlace {
 }
 
 impl Xen {
-    /// Where each CPU is; `None` for numbers that no CPU has.
-    pub fn cpu_places(&self) -> Result<Vec<Option<CpuPlace>>> {
+    /// Where each CPU is.
+    pub fn cpu_places(&self) -> Result<Vec<CpuPlace>> {
         const WHAT: &str = "get CPU topology";
         let mut count = 0;
         // SAFETY: without a buffer it only counts.
@@ -65,9 +65,11 @@ impl Xen {
         let result = unsafe { sys::xc_cputopoinfo(self.xch(), &mut count, places.as_mut_ptr()) };
         check_host(result, WHAT)?;
         places.truncate(count as usize);
-        let place = |place: sys::xc_cputopo_t| {
-            let sys::xc_cputopo_t { core, socket, node } = place;
-            (core != NOTHING).then_some(CpuPlace { core, socket, node })
+        let known = |number: u32| (number != NOTHING).then_some(number);
+        let place = |place: sys::xc_cputopo_t| CpuPlace {
+            core: known(place.core),
+            socket: known(place.socket),
+            node: known(place.node),
         };
         Ok(places.into_iter().map(place).collect())
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::HostCpus;
 
 /// What a set may hold where the host is not known.
-const ANY_HOST_CPUS: u32 = 4096;
+const ANY_HOST_CPUS: u32 = 1024;
 
 /// Reads a set, in which later parts change what earlier ones said. Processors that the host does
 /// not have are left out, as libxl does.

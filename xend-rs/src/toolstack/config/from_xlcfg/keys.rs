@@ -7,6 +7,8 @@ use super::super::GuestKind;
 pub(super) enum Use {
     /// It goes into the document, or steers what goes there.
     Read,
+    /// It goes into the document, for stock xl alone.
+    Kept,
     /// Only HVM guests have it.
     Hvm,
     /// Nobody reads it, for this reason.
@@ -20,6 +22,8 @@ pub(super) fn usage(key: &str, kind: GuestKind) -> Option<Use> {
     let of = |keys: &[&str]| keys.contains(&key);
     let found = if of(READ) {
         Use::Read
+    } else if of(KEPT) {
+        Use::Kept
     } else if of(PVH) {
         if kind == GuestKind::Pvh { Use::Read } else { Use::NoEffect("it is for PVH guests") }
     } else if of(HVM) || of(DISPLAY) {
@@ -36,7 +40,7 @@ pub(super) fn usage(key: &str, kind: GuestKind) -> Option<Use> {
         Use::Unsupported(_) if key == "pvshim" && kind != GuestKind::Pvh => {
             Use::NoEffect("it is for PVH guests")
         }
-        Use::Read if key == "e820_host" && kind != GuestKind::Pv => {
+        Use::Kept if key == "e820_host" && kind != GuestKind::Pv => {
             Use::NoEffect("it is for PV guests")
         }
         other => other,
@@ -53,24 +57,12 @@ const READ: &[&str] = &[
     "cpu_weight",
     "cpus",
     "cpus_soft",
-    "device_model_args",
-    "device_model_args_hvm",
-    "device_model_args_pv",
-    "device_model_override",
-    "device_model_stubdomain_override",
-    "device_model_user",
-    "device_model_version",
     "disk",
-    "dm_restrict",
     "driver_domain",
-    "e820_host",
     "extra",
-    "extratime",
     "firmware",
     "hap",
     "kernel",
-    "latency",
-    "localtime",
     "max_event_channels",
     "max_grant_frames",
     "max_grant_version",
@@ -86,26 +78,42 @@ const READ: &[&str] = &[
     "on_reboot",
     "on_soft_reset",
     "on_watchdog",
-    "oos",
     "passthrough",
-    "period",
     "pool",
     "ramdisk",
     "root",
     "rtc_timeoffset",
     "shadow_memory",
-    "slice",
-    "stubdomain_cmdline",
-    "stubdomain_kernel",
-    "stubdomain_memory",
-    "stubdomain_ramdisk",
-    "timer_mode",
     "tsc_mode",
     "type",
     "uuid",
     "vcpus",
     "videoram",
     "vif",
+];
+
+/// What stock xl acts on when it manages the guest, or once did, but xend does not.
+const KEPT: &[&str] = &[
+    "device_model_args",
+    "device_model_args_hvm",
+    "device_model_args_pv",
+    "device_model_override",
+    "device_model_stubdomain_override",
+    "device_model_user",
+    "device_model_version",
+    "dm_restrict",
+    "e820_host",
+    "extratime",
+    "latency",
+    "localtime",
+    "oos",
+    "period",
+    "slice",
+    "stubdomain_cmdline",
+    "stubdomain_kernel",
+    "stubdomain_memory",
+    "stubdomain_ramdisk",
+    "timer_mode",
     "xend_suspend_evtchn_compat",
 ];
 
@@ -222,7 +230,7 @@ mod tests {
     #[test]
     fn no_key_is_in_two_tables() {
         let first = |table: &'static [(&str, &str)]| table.iter().map(|(key, _)| *key);
-        let all: Vec<&str> = [READ, PVH, HVM, DISPLAY]
+        let all: Vec<&str> = [READ, KEPT, PVH, HVM, DISPLAY]
             .concat()
             .into_iter()
             .chain(first(NO_EFFECT))

@@ -11,13 +11,17 @@ mod nic;
 mod processors;
 mod rate;
 mod simple;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Value, json};
 
 use super::tree::Object;
 use super::types::{Action, TscMode};
-use super::{ConfigError, DomainConfig, GuestKind, HostContext, Uuid, Warning, schema};
-use crate::toolstack::xlcfg::{Setting, Settings, WrongSetting};
+use super::{
+    ConfigError, DomainConfig, GuestKind, HostContext, MAX_DOCUMENT_BYTES, Uuid, Warning, schema,
+};
+use crate::toolstack::xlcfg::{Place, Setting, Settings, WrongSetting};
 use keys::Use;
 
 impl DomainConfig {
@@ -64,7 +68,7 @@ impl DomainConfig {
         maker.devices()?;
         maker.actions()?;
         maker.warnings.sort_by_key(|warning| (warning.place.line, warning.place.column));
-        Ok(maker.finish())
+        maker.finish()
     }
 }
 
@@ -118,7 +122,7 @@ impl<'a> Maker<'a> {
     }
 
     fn warn(&mut self, setting: &Setting, message: impl Into<String>) {
-        self.warnings.push(Warning { place: setting.place.clone(), message: message.into() });
+        self.warnings.push(Warning::new(&setting.place, &message.into()));
     }
 
     /// Says of each key that will do nothing that it will do nothing.
@@ -127,6 +131,10 @@ impl<'a> Maker<'a> {
             let key = &setting.key;
             let message = match keys::usage(key, self.kind) {
                 Some(Use::Read) => continue,
+                Some(Use::Kept) if is_off(setting) => continue,
+                Some(Use::Kept) => {
+                    format!("'{key}' is kept for stock xl: xend does not act on it")
+                }
                 None => format!("unknown key '{key}'"),
                 Some(Use::NoEffect(reason)) => format!("'{key}' has no effect: {reason}"),
                 Some(Use::Hvm) if self.kind == GuestKind::Hvm => {
@@ -259,8 +267,8 @@ impl<'a> Maker<'a> {
     }
 
     fn devices(&mut self) -> Result<(), ConfigError> {
-        let wrong = |place: &crate::toolstack::xlcfg::Place, message| {
-            ConfigError::from(WrongSetting { place: place.clone(), message })
+        let wrong = |place: &Place, message: String| {
+            ConfigError::from(WrongSetting::new(place.clone(), &message))
         };
         if let Some(setting) = self.get("disk") {
             let disks = setting.texts()?.into_iter().map(|(text, place)| {
@@ -312,7 +320,7 @@ impl<'a> Maker<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> (DomainConfig, Vec<Warning>) {
+    fn finish(mut self) -> Result<(DomainConfig, Vec<Warning>), ConfigError> {
         if self.kind == GuestKind::Hvm {
             for part in ["vga", "vnc", "sdl", "spice", "rdm"] {
                 self.kind_info.insert(part.to_owned(), json!({}));
@@ -326,7 +334,13 @@ impl<'a> Maker<'a> {
         self.document.insert("c_info".to_owned(), self.create_info.into());
         self.document.insert("b_info".to_owned(), self.build_info.into());
         let document = schema::in_order(self.document, schema::DOCUMENT);
-        (DomainConfig { document }, self.warnings)
+        let config = DomainConfig { document };
+        // No one could read it again: affinities of hundreds of vCPUs take that much.
+        let bytes = config.to_json().len();
+        if bytes > MAX_DOCUMENT_BYTES {
+            return Err(ConfigError::TooLong { bytes, limit: MAX_DOCUMENT_BYTES });
+        }
+        Ok((config, self.warnings))
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn parse(
     for parameter in parameters {
         let parameter = parameter.trim_start_matches(' ');
         let mut warn = |message: &str| {
-            warnings.push(Warning { place: place.clone(), message: message.to_owned() });
+            warnings.push(Warning::new(place, message));
         };
         match parameter.split_once('=') {
             Some(("accel", _)) => warn("vif: accel has no effect"),
