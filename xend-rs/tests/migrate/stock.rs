@@ -4,11 +4,12 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-use xend_rs::hypervisor::sim::{Faults, SimMemory, SimSource};
+use xend_rs::hypervisor::MissingPolicies;
+use xend_rs::hypervisor::sim::{Faults, SimDestination, SimMemory, SimSource};
 use xend_rs::migration::progress::Progress;
-use xend_rs::migration::toolstack::{SourceToolstack, ToolstackError};
-use xend_rs::migration::{Cancel, SaveOptions, save};
-use xend_rs::stream::Source;
+use xend_rs::migration::toolstack::{DestinationToolstack, SourceToolstack, ToolstackError};
+use xend_rs::migration::{Cancel, SaveOptions, restore, save};
+use xend_rs::stream::{Source, libxl};
 use xend_rs::stream::xend::Verdict;
 use xend_rs::stream::xl_header::XlHeader;
 use xend_rs::toolstack::journal::{Journal, Side};
@@ -42,21 +43,18 @@ fn send_to(
     })
 }
 
-/// Reads all that a sender sends up to the end of the libxl stream, without a look at it: the
-/// stream ends with END records of both layers.
+/// Takes in all that a sender sends up to the end of the libxl stream.
 fn take_stream(stream: &mut UnixStream) {
     let header = XlHeader::read(&mut Source::new(&mut *stream), false).unwrap();
     assert_eq!(header.config.as_deref(), Some(b"{}".as_slice()));
-    let mut start = [0; 24];
-    stream.read_exact(&mut start).unwrap();
-    assert_eq!(&start[..8], b"LibxlFmt", "the stock conversation has no preface");
-    let mut tail = Vec::new();
-    let mut buffer = vec![0; 1 << 16];
-    while !tail.ends_with(&[0; 16]) {
-        let n = stream.read(&mut buffer).unwrap();
-        assert_ne!(n, 0, "the sender went away");
-        tail.extend(&buffer[..n]);
-    }
+    // Without a preface, and not a byte more than the stream.
+    let mut reader = libxl::Reader::new(&mut *stream).unwrap();
+    assert_eq!(reader.next_record().unwrap(), Some(libxl::Record::LibxcContext));
+    let memory = SimMemory::empty(PFNS);
+    let mut guest = SimDestination::new(memory.clone(), Faults::none());
+    restore(&mut guest, &mut Plain(memory.clone()), reader.image()).unwrap();
+    assert_eq!(reader.next_record().unwrap(), Some(libxl::Record::End));
+    assert!(memory.contents() == SimMemory::filled(PFNS).contents());
 }
 
 fn expect(stream: &mut UnixStream, message: &[u8]) {
@@ -151,6 +149,14 @@ impl SourceToolstack for Plain {
     }
 
     fn set_device_model_log_dirty(&mut self, _: bool) -> Result<(), ToolstackError> {
+        Ok(())
+    }
+
+    fn progress(&mut self, _: &Progress) {}
+}
+
+impl DestinationToolstack for Plain {
+    fn static_data_done(&mut self, _: MissingPolicies) -> Result<(), ToolstackError> {
         Ok(())
     }
 

@@ -86,9 +86,8 @@ fn memory(
     };
     let paging_kib = if config.kind() == GuestKind::Pv { 0 } else { memory.shadow_kib };
     let needed_kib = own_kib.saturating_add(paging_kib).saturating_add(SLACK_KIB);
-    let host_memory =
-        host.xen.host_memory().map_err(failed("cannot ask Xen about the host's memory"))?;
-    let free_kib = host_memory.free_kib.saturating_sub(host_memory.claimed_kib);
+    let info = host.xen.phys_info().map_err(failed("cannot ask Xen about the host's memory"))?;
+    let free_kib = info.free_pages.saturating_sub(info.outstanding_pages) * PAGE_KIB;
     if needed_kib > free_kib {
         findings.problems.push(format!(
             "too little memory: {} MiB are needed, {} MiB are free",
