@@ -1,6 +1,6 @@
 //! `xend restore`: a guest out of a file.
 
-use std::fs::File;
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::Args;
@@ -39,24 +39,27 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             return Err(Failure::silent().with_help(usage));
         }
     };
-    let file = File::open(path)
-        .map_err(|error| Failure::line(format_args!("cannot open {path}: {error}")))?;
-    let saved = Saved::open(file).map_err(|error| named(path, &error))?;
-    let bytes = saved.header.config.as_ref().map_or(0, |config| config.len() + 5);
-    output::warn(format!("Loading new save file {path} (new xl fmt info 0x3/0x0/{bytes})\n"));
+    let saved = Saved::open(Path::new(path)).map_err(|error| named(path, &error))?;
     let host = Host::open()?;
+    let bytes = saved.header.config.as_ref().map_or(0, |config| config.len() + 5);
+    let loading = format!("Loading new save file {path} (new xl fmt info 0x3/0x0/{bytes})\n");
     let config = match (config_file, &saved.header.config) {
         (Some(file), _) => {
-            output::warn(format!("Parsing config from {file}\n"));
+            output::warn(format!("{loading}Parsing config from {file}\n"));
             config_source::parse(Some(&host), file, &ConfigSource::default().text(file)?)?
         }
         (None, Some(config)) if saved.header.config_is_json => {
-            output::warn(" Savefile contains xl domain config in JSON format\n");
-            output::warn("Parsing config from <saved>\n");
-            DomainConfig::from_json(config).map_err(|error| named(path, &error))?
+            let config = DomainConfig::from_json(config).map_err(|error| named(path, &error))?;
+            output::warn(format!(
+                "{loading} Savefile contains xl domain config in JSON format\n\
+                 Parsing config from <saved>\n"
+            ));
+            config
         }
         (None, Some(config)) => {
-            output::warn(" Savefile contains xl domain config\nParsing config from <saved>\n");
+            output::warn(format!(
+                "{loading} Savefile contains xl domain config\nParsing config from <saved>\n"
+            ));
             config_source::parse(Some(&host), "<saved>", config)?
         }
         (None, None) => {

@@ -120,7 +120,10 @@ pub fn migrate<H: SourceHost>(
         sender.clock.end(&mut sender.report);
         (sender.report, result)
     });
-    if let Some(text) = transport.and_then(|t| t.end()) {
+    // One that has done its work may take as long as it likes to end.
+    if result.is_err()
+        && let Some(text) = transport.and_then(|t| t.end())
+    {
         control.line(text);
     }
     report.outcome = match &result {

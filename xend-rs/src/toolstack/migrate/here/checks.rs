@@ -60,7 +60,7 @@ fn kind(host: &Host, config: &DomainConfig, findings: &mut Findings) -> Result<(
 fn name(host: &Host, config: &DomainConfig, findings: &mut Findings) -> Result<(), HostError> {
     let name = config.name();
     if let Some(holder) = holder_of(host, name, config.uuid())? {
-        findings.problems.push(format!("the name {name} is taken by {holder}"));
+        findings.problems.push(format!("a domain named {name} exists already: {holder}"));
     }
     let incoming = format!("{name}--incoming");
     let holder = names::find_by_name(host, &incoming).map_err(failed("cannot look for names"))?;

@@ -13,7 +13,7 @@ use crate::migration::progress::Progress;
 use crate::migration::toolstack::{SourceToolstack, ToolstackError};
 use crate::migration::{Cancel, RestoreReport, SaveError, SaveOptions, SaveReport, save};
 use crate::stream::xl_header::XlHeader;
-use crate::stream::{Source, StreamError, libxl};
+use crate::stream::{Checks, Place, Source, StreamError, StreamErrorKind, libxc, libxl};
 use crate::toolstack::Host;
 use crate::toolstack::config::DomainConfig;
 use crate::toolstack::migrate::control::{Control, Event};
@@ -90,15 +90,28 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// Reads the header.
+    /// Reads the headers of all layers, and then the first one again, to go on from there.
     ///
     /// # Errors
-    /// If it is no save file.
-    pub fn open(file: File) -> Result<Self, StreamError> {
-        let source = FdSource::new(OwnedFd::from(file), Cancel::default()).map_err(|source| {
-            let kind = crate::stream::StreamErrorKind::Io { what: "the save file", source };
-            StreamError { offset: 0, place: crate::stream::Place::Start, kind }
-        })?;
+    /// If it is no save file, or one of another version.
+    pub fn open(path: &Path) -> Result<Self, StreamError> {
+        let open = || {
+            File::open(path).map_err(|source| {
+                let kind = StreamErrorKind::Io { what: "the save file", source };
+                StreamError { offset: 0, place: Place::Start, kind }
+            })
+        };
+        let mut probed = Source::new(open()?);
+        XlHeader::read(&mut probed, false)?;
+        let mut stream = libxl::Reader::open(probed, Checks::RESTORE)?;
+        if stream.next_record()? == Some(libxl::Record::LibxcContext) {
+            libxc::Reader::new(stream.image())?;
+        }
+        let source =
+            FdSource::new(OwnedFd::from(open()?), Cancel::default()).map_err(|source| {
+                let kind = StreamErrorKind::Io { what: "the save file", source };
+                StreamError { offset: 0, place: Place::Start, kind }
+            })?;
         let mut source = Source::new(source);
         let header = XlHeader::read(&mut source, false)?;
         Ok(Self { header, source })
