@@ -2,7 +2,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -27,14 +28,18 @@ impl Turn {
     pub fn take(domid: Domid) -> io::Result<Option<Self>> {
         fs::create_dir_all(FOLDER)?;
         let path = path(domid);
-        match Flock::lock(open(&path)?, FlockArg::LockExclusiveNonblock) {
-            Ok(mut file) => {
-                file.set_len(0)?;
-                file.write_all(std::process::id().to_string().as_bytes())?;
-                Ok(Some(Self { path, _file: file }))
+        loop {
+            match Flock::lock(open(&path)?, FlockArg::LockExclusiveNonblock) {
+                // Who had it before may have removed the file under us.
+                Ok(file) if !is_at(&file, &path) => {}
+                Ok(mut file) => {
+                    file.set_len(0)?;
+                    file.write_all(std::process::id().to_string().as_bytes())?;
+                    return Ok(Some(Self { path, _file: file }));
+                }
+                Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+                Err((_, errno)) => return Err(errno.into()),
             }
-            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, errno)) => Err(errno.into()),
         }
     }
 
@@ -65,10 +70,18 @@ impl Drop for Turn {
     }
 }
 
+/// Whether `file` is the one that is found at `path`.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(ours), Ok(found)) => ours.ino() == found.ino(),
+        _ => false,
+    }
+}
+
 fn path(domid: Domid) -> PathBuf {
     PathBuf::from(format!("{FOLDER}/migrate-{}.lock", domid.0))
 }
 
-fn open(path: &PathBuf) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
