@@ -154,7 +154,7 @@ fn a_receiver_that_falls_silent_is_given_up() {
         let error = result.expect_err("it is dead");
         assert!(error.to_string().contains("nothing was heard"), "{error}");
     });
-    assert!(started.elapsed() < Duration::from_secs(4));
+    assert!(started.elapsed() < Duration::from_secs(20));
     assert!(source.list()[0].runs());
 }
 

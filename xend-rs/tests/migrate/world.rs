@@ -23,7 +23,7 @@ use xend_rs::transport::{Link, Peer};
 pub(crate) const NAME: &str = "web";
 pub(crate) const UUID: &str = "00000000-0000-0000-0000-000000000001";
 pub(crate) const PFNS: u64 = 64;
-pub(crate) const LIMIT: Duration = Duration::from_millis(400);
+pub(crate) const LIMIT: Duration = Duration::from_secs(2);
 
 /// A domain of a simulated host.
 #[derive(Clone, Debug)]
