@@ -45,7 +45,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let Some(file) = source.file.clone() else {
         return Err(Failure::said("Config file not specified\n"));
     };
-    let text = source.text(&file)?;
+    // libxl's code, as xl returns it here: one byte of -3.
+    let text = source.text(&file).map_err(|failure| failure.with_status(253))?;
     let config = config_source::parse(Some(&host), &file, &text)?;
     if is_shown {
         output::print(config.to_json())?;

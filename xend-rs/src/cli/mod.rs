@@ -2,7 +2,7 @@
 //!
 //! It is called as `xl` is, also by the name `xl`: the same options, the same abbreviations, and
 //! where `xl` has a text for what happens, the same text and exit status. A command is a function
-//! `run(&Args) -> Result<ExitCode, Failure>` with one entry in the [`table`].
+//! `run(&Args) -> Result<ExitCode, Failure>` with one entry in the table of commands.
 
 mod affinity;
 mod args;

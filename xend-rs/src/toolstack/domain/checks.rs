@@ -70,6 +70,9 @@ fn check_kind(config: &DomainConfig) -> Result<()> {
     if shim == Some("True") {
         return unsupported("the PV shim");
     }
+    if has("nested_hvm").and_then(|nested| nested.as_str()) == Some("True") {
+        return unsupported("nested virtualisation");
+    }
     if config.name().is_empty() {
         return Err(DomainError::Senseless { what: "the guest has no name".to_owned() });
     }

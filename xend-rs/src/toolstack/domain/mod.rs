@@ -9,6 +9,7 @@
 //! new_domain          the steps of making one
 //! skeleton            its xenstore tree before it has memory
 //! introduction        what is added once its rings are known
+//! clock               how far its wall clock is from UTC
 //! kernel              loading what it boots
 //! pvh_acpi            the tables that a PVH guest finds its processors in
 //! scheduling          where and how much it may run
@@ -24,6 +25,7 @@
 //! ```
 
 mod checks;
+mod clock;
 mod destroy;
 mod domid_history;
 mod error;

@@ -1,6 +1,6 @@
 //! Making a domain, step by step.
 
-use super::{DomainError, Result, checks, destroy, domid_history, introduction, kernel};
+use super::{DomainError, Result, checks, clock, destroy, domid_history, introduction, kernel};
 use super::{names, scheduling, skeleton};
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
@@ -162,8 +162,9 @@ impl<'h> NewDomain<'h> {
             xen.set_pvh_platform(domid)?;
         }
         xen.set_tsc_mode(domid, config.tsc_mode().number())?;
-        if config.rtc_time_offset_s() != 0 {
-            xen.set_time_offset(domid, config.rtc_time_offset_s())?;
+        let offset_s = clock::offset_s(config);
+        if offset_s != 0 {
+            xen.set_time_offset(domid, offset_s)?;
         }
         if !is_pv {
             xen.set_paging_pool(domid, memory.shadow_kib << 10)?;
@@ -262,8 +263,13 @@ fn birth(config: &DomainConfig, offers: &Offers) -> Birth {
         max_maptrack_frames: frames(limits.maptrack_frames),
         max_grant_version: limits.version.unwrap_or(if offers.grants_v2 { 2 } else { 1 }),
         cpupool: 0,
-        vpmu: false,
+        vpmu: wants_vpmu(config),
         msr_relaxed: config.msr_relaxed(),
         ssidref: 0,
     }
+}
+
+fn wants_vpmu(config: &DomainConfig) -> bool {
+    let info = config.document().get("b_info");
+    info.and_then(|info| info.get("vpmu")).and_then(|wish| wish.as_str()) == Some("True")
 }
