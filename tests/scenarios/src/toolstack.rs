@@ -89,11 +89,8 @@ pub fn require_known(host: &Host, guest: &Guest) -> Result<()> {
 /// When there is none within a few seconds.
 pub fn require_monitor(host: &Host, guest: &Guest, whose: Toolstack) -> Result<()> {
     let is_there = match whose {
-        Toolstack::Xend =>
-        // To busybox every argument ends in a space.
-        {
-            "pgrep -f \"monitor $id *\\$\""
-        }
+        // Busybox ends a command line with a space, at times.
+        Toolstack::Xend => "pgrep -f \"monitor $id *\\$\"",
         // It keeps the command line it was started with, so that one is as good as another.
         Toolstack::Stock => "pidof xl",
     };

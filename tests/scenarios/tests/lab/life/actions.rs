@@ -13,6 +13,7 @@ use crate::world::World;
 /// It boots anew, reboots with the same devices, and is gone with all that belongs to it once it
 /// powers off.
 pub(super) fn reboot_and_poweroff(world: &mut World) -> Result<()> {
+    world.dismiss()?;
     let spec = equipped(GuestKind::Pv);
     let host = world.rig().host(Place::A);
     let config = super::put_config(host, &spec, "")?;
@@ -30,6 +31,7 @@ pub(super) fn reboot_and_poweroff(world: &mut World) -> Result<()> {
 
 /// A guest that crashes is kept under another name, and a new one takes its place.
 pub(super) fn crash(world: &mut World) -> Result<()> {
+    world.dismiss()?;
     let spec = small(GuestKind::Pv);
     let host = world.rig().host(Place::A);
     let more = "on_crash = \"rename-restart\"\n";

@@ -22,6 +22,7 @@ const CASES: [(&str, i32, &str); 9] = [
 ];
 
 pub(super) fn refused(world: &mut World) -> Result<()> {
+    world.dismiss()?;
     let spec = small(GuestKind::Pv);
     let host = world.rig().host(Place::A);
     for (setting, status, named) in CASES {

@@ -25,6 +25,7 @@ const CHANGING: [&str; 9] = [
 const UUID: &str = "2c5b1e7e-1d5a-4c57-9a3e-6f1f0b6c7d10";
 
 pub(super) fn is_stocks(world: &mut World, spec: &GuestSpec) -> Result<()> {
+    world.dismiss()?;
     let host = world.rig().host(Place::A);
     // A disk that a script has taken leaves nodes that tell which; the same for both.
     let config = super::put_config(host, spec, &format!("uuid = \"{UUID}\"\n"))?;
