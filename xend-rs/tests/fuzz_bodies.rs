@@ -128,12 +128,18 @@ fn libxl_json() {
 }
 
 #[test]
+fn xend() {
+    run(&sample::xend_messages(), fuzz::xend);
+}
+
+#[test]
 fn bytes_of_no_format() {
     arbtest(|u| {
         let data = u.bytes(u.len())?;
         fuzz::libxc(data);
         fuzz::libxl(data);
         fuzz::xl_header(data);
+        fuzz::xend(data);
         toolstack::fuzz::xlcfg(data);
         toolstack::fuzz::document(data);
         Ok(())

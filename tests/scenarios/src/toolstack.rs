@@ -90,7 +90,9 @@ pub fn require_known(host: &Host, guest: &Guest) -> Result<()> {
 pub fn require_monitor(host: &Host, guest: &Guest, whose: Toolstack) -> Result<()> {
     let is_there = match whose {
         // Busybox ends a command line with a space, at times.
-        Toolstack::Xend => "pgrep -f \"monitor $id *\\$\"",
+        Toolstack::Xend => {
+            "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -x -A1 monitor | grep -qx $id"
+        }
         // It keeps the command line it was started with, so that one is as good as another.
         Toolstack::Stock => "pidof xl",
     };

@@ -24,7 +24,6 @@ pub(super) struct Global {
     /// `-N`: say what would be done, and leave it.
     pub(super) dry_run: bool,
     /// `-t`: progress is shown on one line, with carriage returns.
-    #[allow(dead_code, reason = "for the commands that show progress: save, restore, migrate")]
     pub(super) progress_with_cr: bool,
     /// `-T`: messages begin with the time and the process id.
     pub(super) timestamps: bool,

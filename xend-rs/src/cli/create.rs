@@ -152,7 +152,7 @@ impl Interruption {
 }
 
 /// Attaches this terminal to the guest's console.
-fn attach(domid: Domid) -> Result<Child, Failure> {
+pub(super) fn attach(domid: Domid) -> Result<Child, Failure> {
     let number = domid.0.to_string();
     let start = |program: &str| {
         Command::new(program)

@@ -23,16 +23,23 @@ mod info;
 mod list;
 mod logger;
 mod memory;
+mod migrate;
+mod migrate_receive;
 mod monitor;
 mod names;
 mod options;
 mod output;
 mod poke;
 mod power;
+mod receive;
+mod recover;
+mod restore;
+mod save;
 mod sched;
 mod stream;
 mod table;
 mod top;
+mod transfer;
 mod uptime;
 mod vcpus;
 
@@ -88,6 +95,5 @@ fn run_command(args: &Args) -> Result<ExitCode, Failure> {
     }
     match command.run {
         Run::Here(run) | Run::Hidden(run) => run(args),
-        Run::Stock => Err(help::only_in_stock(command.name)),
     }
 }

@@ -16,7 +16,7 @@ use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
 use crate::hypervisor::xen::{XenDestination, XenSource, inherited_fd};
 use crate::hypervisor::{Rings, SourceGuest};
-use crate::migration::{Cancel, SaveOptions, policy, restore, save};
+use crate::migration::{Cancel, SaveOptions, restore, save};
 use crate::stream::libxc::GuestType;
 use crate::transport::{FdSink, FdSource};
 
@@ -49,7 +49,7 @@ pub fn run(args: &[String]) -> ExitCode {
 
     let outcome = match request {
         Request::Save { io_fd, domid, live, verify, callbacks } => {
-            let options = SaveOptions { live, verify, policy: policy::stock };
+            let options = SaveOptions { verify, ..SaveOptions::stock(live) };
             save_domain(&link, io_fd, domid, callbacks, &options, &cancel)
         }
         Request::Restore { io_fd, domid, rings, callbacks } => {

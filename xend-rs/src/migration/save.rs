@@ -29,6 +29,11 @@ pub struct SaveOptions {
     pub verify: bool,
     /// When to stop copying a running guest.
     pub policy: Policy,
+    /// What follows the image, to be sent right behind it.
+    pub trailer: &'static [u8],
+    /// After a success leave write tracking on. Turning it off takes time that a guest on its way
+    /// would wait; the caller does it once the guest runs elsewhere.
+    pub keep_tracking: bool,
 }
 
 /// Sends `guest` to `sink` as a libxc v3 image, up to and including the END record.
@@ -86,6 +91,14 @@ struct Save<'a, 'scope, G, T> {
     report: SaveReport,
 }
 
+impl SaveOptions {
+    /// A save as Xen's own tools do it, of a running guest or of one that is suspended first.
+    pub fn stock(live: bool) -> Self {
+        let policy = super::policy::stock;
+        Self { live, verify: false, policy, trailer: &[], keep_tracking: false }
+    }
+}
+
 impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
     /// The phases, in order.
     fn run(&mut self) -> Result<(), PassEnd> {
@@ -135,7 +148,7 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         let mut records = self.guest.static_records()?;
         records.push(Record::StaticDataEnd);
         records.extend(self.guest.layout_records()?);
-        self.send_records(bytes, &records)
+        self.send_records(bytes, &records, &[])
     }
 
     fn pre_copy(&mut self) -> Result<(), PassEnd> {
@@ -188,7 +201,7 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
     }
 
     fn send_again_to_verify(&mut self) -> Result<(), PassEnd> {
-        self.send_records(Vec::new(), &[Record::Verify])?;
+        self.send_records(Vec::new(), &[Record::Verify], &[])?;
         self.unsent = PfnSet::full(self.guest.pfn_count());
         self.pass(Stage::Verify)?;
         Ok(())
@@ -198,18 +211,24 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         let started = Instant::now();
         let mut records = self.guest.suspended_records()?;
         records.push(Record::End);
-        self.send_records(Vec::new(), &records)?;
+        self.send_records(Vec::new(), &records, self.options.trailer)?;
         self.outgoing.drain()?;
         self.report.state = started.elapsed();
         Ok(())
     }
 
-    /// Queues `records`, behind `head`.
-    fn send_records(&mut self, head: Vec<u8>, records: &[Record]) -> Result<(), PassEnd> {
+    /// Queues `records`, between `head` and `tail`.
+    fn send_records(
+        &mut self,
+        head: Vec<u8>,
+        records: &[Record],
+        tail: &[u8],
+    ) -> Result<(), PassEnd> {
         let mut bytes = head;
         for record in records {
             write::record(&mut bytes, record).map_err(SaveFailure::BadRecord)?;
         }
+        bytes.extend_from_slice(tail);
         Ok(self.outgoing.send_bytes(bytes)?)
     }
 
@@ -238,7 +257,9 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
     ) -> Result<SaveReport, SaveError> {
         let domid = self.guest.domid();
         let failed = outcome.is_err();
-        self.stop_tracking();
+        if failed || !self.options.keep_tracking {
+            self.stop_tracking();
+        }
         let cancelled = self.cancel.is_cancelled();
         if failed {
             // Nobody wants what is still queued; a writer that waits for the peer must not hold us.

@@ -12,6 +12,8 @@ pub mod domain;
 mod file_lock;
 pub mod fuzz;
 mod host;
+pub mod journal;
+pub mod migrate;
 pub mod monitor;
 pub mod userdata;
 pub mod xlcfg;

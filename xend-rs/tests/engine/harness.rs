@@ -10,8 +10,7 @@ use xend_rs::hypervisor::types::Pfn;
 use xend_rs::migration::progress::{Progress, Stage};
 use xend_rs::migration::toolstack::{DestinationToolstack, SourceToolstack, ToolstackError};
 use xend_rs::migration::{
-    Cancel, RestoreError, RestoreReport, SaveError, SaveOptions, SaveReport, Sink, policy, restore,
-    save,
+    Cancel, RestoreError, RestoreReport, SaveError, SaveOptions, SaveReport, Sink, restore, save,
 };
 
 /// What a test wants to happen when the engine reports progress.
@@ -89,7 +88,7 @@ impl DestinationToolstack for ReceivingToolstack {
 }
 
 pub(crate) fn options(live: bool) -> SaveOptions {
-    SaveOptions { live, verify: false, policy: policy::stock }
+    SaveOptions::stock(live)
 }
 
 /// Saves `source` into memory.

@@ -4,8 +4,9 @@
 //! fingers know them. What `xl` does not have comes last.
 
 use super::super::{
-    affinity, config_update, console, create, destroy, devices, dmesg, info, list, memory, monitor,
-    names, poke, power, sched, stream, top, uptime, vcpus,
+    affinity, config_update, console, create, destroy, devices, dmesg, info, list, memory, migrate,
+    migrate_receive, monitor, names, poke, power, receive, recover, restore, save, sched, stream,
+    top, uptime, vcpus,
 };
 use super::{Command, Run};
 
@@ -155,7 +156,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "save",
-        run: Run::Stock,
+        run: Run::Here(save::run),
         can_dry_run: false,
         modifies: true,
         summary: "Save a domain state to restore later",
@@ -170,8 +171,8 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "migrate",
-        run: Run::Stock,
-        can_dry_run: false,
+        run: Run::Here(migrate::run),
+        can_dry_run: true,
         modifies: true,
         summary: "Migrate a domain to another host",
         usage: "[options] <Domain> <host>",
@@ -186,12 +187,19 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
 \x20               of the domain.\n\
 --debug         Print huge (!) amount of debug during the migration process.\n\
 -p              Do not unpause domain after migrating it.\n\
--D              Preserve the domain id",
+-D              Preserve the domain id\n\
+--dry-run       Only ask whether it could go, and why not.\n\
+--plain-tcp     Allow <host> to be tcp://HOST[:PORT], where `xend receive` listens:\n\
+\x20               memory travels unencrypted.\n\
+--timeout <s>   Give up a peer that is silent for so long (30).\n\
+--json          Print a report of what was done, as JSON.\n\
+--report <file> Write it to a file.\n\
+--cancel        With <Domain> alone: end the migration of it that is under way.",
         ),
     },
     Command {
         name: "restore",
-        run: Run::Stock,
+        run: Run::Here(restore::run),
         can_dry_run: false,
         modifies: true,
         summary: "Restore a domain from a saved state",
@@ -208,7 +216,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
     },
     Command {
         name: "migrate-receive",
-        run: Run::Stock,
+        run: Run::Here(migrate_receive::run),
         can_dry_run: false,
         modifies: true,
         summary: "Restore a domain from a saved state",
@@ -427,6 +435,36 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
         summary: "Look at saved guests and captured migrations",
         usage: "inspect [options] <File>",
         options: Some("See: xend stream inspect --help"),
+    },
+    Command {
+        name: "receive",
+        run: Run::Here(receive::run),
+        can_dry_run: false,
+        modifies: true,
+        summary: "Listen for guests that come over TCP",
+        usage: "--plain-tcp [options]",
+        options: Some(
+            "\
+--plain-tcp            Yes, without encryption, from anybody who can reach the port.\n\
+--listen ADDR[:PORT]   Where to listen; otherwise at all addresses, port 8002.\n\
+-e, -p                 As for migrate.",
+        ),
+    },
+    Command {
+        name: "recover",
+        run: Run::Here(recover::run),
+        can_dry_run: true,
+        modifies: true,
+        summary: "After a crash: finish or undo migrations that were under way",
+        usage: "[options]",
+        options: Some(
+            "\
+-n, --dry-run          Only say what is known.\n\
+--json                 Say it as JSON.\n\
+--keep DOMAIN          It does not run at its destination: resume it here.\n\
+--give-up DOMAIN       It runs at its destination: destroy it here.\n\
+--clean                Destroy paused domains that are left of arrivals nobody knows of.",
+        ),
     },
     Command {
         name: "monitor",

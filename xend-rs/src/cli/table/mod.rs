@@ -38,8 +38,6 @@ pub(super) enum Run {
     Here(fn(&Args) -> Result<ExitCode, Failure>),
     /// A function here, for this program's own use: not listed, and not to be shortened.
     Hidden(fn(&Args) -> Result<ExitCode, Failure>),
-    /// Stock `xl`: it is not here.
-    Stock,
 }
 
 /// Which command a name means.

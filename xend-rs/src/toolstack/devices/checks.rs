@@ -15,21 +15,18 @@ use crate::toolstack::config::{Disk, DiskBackend, DiskFormat, DomainConfig, Nic,
 /// # Errors
 /// The first device that cannot be had, and why.
 pub fn check(config: &DomainConfig) -> Result<(), DeviceError> {
-    let scripts = config.runs_hotplug_scripts();
-    for disk in config.disks() {
-        refuse(vbd::label(&disk), disk_fault(&disk, scripts))?;
-    }
-    for nic in config.nics() {
-        refuse(vif::label(&nic), nic_fault(&nic, scripts))?;
-    }
-    Ok(())
+    faults(config).into_iter().next().map_or(Ok(()), Err)
 }
 
-fn refuse(device: String, fault: Option<String>) -> Result<(), DeviceError> {
-    match fault {
-        Some(reason) => Err(DeviceError::Unusable { device, reason }),
-        None => Ok(()),
-    }
+/// All devices of a guest that cannot be had on this host, and why.
+pub fn faults(config: &DomainConfig) -> Vec<DeviceError> {
+    let scripts = config.runs_hotplug_scripts();
+    let disks = config.disks().into_iter().map(|d| (vbd::label(&d), disk_fault(&d, scripts)));
+    let nics = config.nics().into_iter().map(|n| (vif::label(&n), nic_fault(&n, scripts)));
+    let refuse = |(device, fault): (String, Option<String>)| {
+        fault.map(|reason| DeviceError::Unusable { device, reason })
+    };
+    disks.chain(nics).filter_map(refuse).collect()
 }
 
 fn disk_fault(disk: &Disk, scripts: bool) -> Option<String> {

@@ -20,7 +20,7 @@ mod vbd;
 mod vif;
 
 pub(super) use bring_up::bring_up;
-pub use checks::check;
+pub use checks::{check, faults};
 pub(super) use console::console;
 pub use error::DeviceError;
 pub(super) use nodes::write;

@@ -4,6 +4,8 @@
 //! lifecycle     create, pause, resume, destroy
 //! build         a kernel into a new domain
 //! memory        how much a domain may have, and what its memory map says
+//! claim         memory that is kept for one
+//! cpu_compat    whether this host's processors will do for a guest
 //! ports         event channels for the rings
 //! domains       all domains as Xen lists them; triggers
 //! vcpus         state of vCPUs, where they may run
@@ -14,7 +16,9 @@
 //! ```
 
 pub mod build;
+mod claim;
 pub mod console_ring;
+mod cpu_compat;
 pub mod cpu_map;
 pub mod domains;
 pub mod info;
