@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::{Guest, GuestKind, GuestSpec, WorkloadSpec};
+use lab::{Guest, GuestKind, GuestSpec, Host, WorkloadSpec};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::compare::table;
 use crate::flight::{Flight, Route};
 use crate::helper::Helper;
 use crate::machine::Circumstances;
-use crate::rig::{Place, Rig};
+use crate::rig::{ASK, Place, Rig};
 use crate::row;
 use crate::statistics::Spread;
 use crate::toolstack::Toolstack;
@@ -127,6 +128,8 @@ pub struct ToolstackRun {
     pub dest_cpu_s: f64,
     /// Pages verified afterwards; none was wrong, or there would be no figures.
     pub pages_verified: u64,
+    /// xend's own account, with the parts of the time that the guest stood still.
+    pub report: Option<Value>,
 }
 
 /// All that was measured.
@@ -220,7 +223,18 @@ pub fn measure_toolstack(
         source_cpu_s: account.source_cpu_seconds,
         dest_cpu_s: account.dest_cpu_seconds,
         pages_verified: verified.pages_verified,
+        report: match toolstack {
+            Toolstack::Xend => Some(newest_report(rig.host(from))?),
+            Toolstack::Stock => None,
+        },
     })
+}
+
+/// The account that xend gave of its last migration from this host.
+fn newest_report(host: &Host) -> Result<Value> {
+    let command = "cat $(ls -t /var/lib/xend/reports/*.json | head -n 1)";
+    let text = host.run_ok(command, ASK)?.stdout_text();
+    serde_json::from_str(&text).with_context(|| format!("a report of xend: {text}"))
 }
 
 /// What is compared: a name with its unit, how to get it from a run, digits to show.

@@ -80,13 +80,14 @@ fn run(arguments: &Arguments) -> Result<()> {
         Kind::Pv => (GuestKind::Pv, "pv", Hypervisor::Shadow, 128),
         Kind::Pvh => (GuestKind::Pvh, "pvh", Hypervisor::NoShadow, 192),
     };
+    let writes_per_s = arguments.rate.unwrap_or(if arguments.toolstack { 0 } else { 200 });
     let plan = Plan {
         pairs: arguments.pairs,
         kind: name.to_owned(),
         memory_mib: arguments.memory_mib.unwrap_or(usual_mib),
         verified_mib: arguments.verified_mib,
-        hot_mib: arguments.hot_mib,
-        writes_per_s: arguments.rate.unwrap_or(if arguments.toolstack { 0 } else { 200 }),
+        hot_mib: if writes_per_s == 0 { 0 } else { arguments.hot_mib },
+        writes_per_s,
         link_mbit: arguments.link_mbit,
         disk: arguments.disk,
     };
@@ -167,6 +168,27 @@ fn say_toolstack(pair: u32, run: &ToolstackRun) {
         run.dest_cpu_s,
         run.pages_verified
     );
+    if let Some(report) = &run.report {
+        let steps = |side: &str| {
+            let steps = report[side].as_array().into_iter().flatten();
+            steps
+                .map(|s| {
+                    format!(
+                        "{} {:.0}",
+                        s["step"].as_str().unwrap_or("?"),
+                        s["ms"].as_f64().unwrap_or(0.0)
+                    )
+                })
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        println!(
+            "    stopped {:.0} ms; source: {}; destination: {}",
+            report["stopped_ms"].as_f64().unwrap_or(0.0),
+            steps("source"),
+            steps("destination")
+        );
+    }
 }
 
 fn keep<R: Serialize>(comparison: &Comparison<R>) -> Result<PathBuf> {
