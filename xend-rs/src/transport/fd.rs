@@ -9,6 +9,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -187,7 +189,12 @@ impl Sink for FdSink {
 
 /// Whether `queued_bytes` leave within the given time, at the rate at which `left_bytes` did in
 /// `elapsed`.
-fn leaves_within(within: Duration, queued_bytes: u64, left_bytes: u64, elapsed: Duration) -> bool {
+pub fn leaves_within(
+    within: Duration,
+    queued_bytes: u64,
+    left_bytes: u64,
+    elapsed: Duration,
+) -> bool {
     queued_bytes == 0
         || left_bytes > 0 && elapsed.mul_f64(queued_bytes as f64 / left_bytes as f64) <= within
 }
@@ -200,6 +207,7 @@ pub struct FdSource {
     cancel: Cancel,
     pace: Pace,
     limit: Option<Duration>,
+    taken_bytes: Arc<AtomicU64>,
 }
 
 impl FdSource {
@@ -209,12 +217,17 @@ impl FdSource {
     /// If the descriptor cannot be examined, or a pipe not be opened again.
     pub fn new(fd: OwnedFd, cancel: Cancel) -> io::Result<Self> {
         let channel = Channel::new(fd, OpenOptions::new().read(true))?;
-        Ok(Self { channel, cancel, pace: Pace::new(), limit: None })
+        Ok(Self { channel, cancel, pace: Pace::new(), limit: None, taken_bytes: Arc::default() })
     }
 
     /// From now on a peer that lets nothing move for `limit` is taken for dead.
     pub fn set_limit(&mut self, limit: Option<Duration>) {
         self.limit = limit;
+    }
+
+    /// Counts the bytes that have been read, for others to look at.
+    pub fn taken_bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.taken_bytes)
     }
 }
 
@@ -235,7 +248,9 @@ impl Read for FdSource {
                     self.channel.wait(PollFlags::POLLIN, &self.cancel, self.limit)?;
                 }
                 done => {
-                    self.pace.moved(*done.as_ref().unwrap_or(&0));
+                    let bytes = *done.as_ref().unwrap_or(&0);
+                    self.pace.moved(bytes);
+                    self.taken_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
                     return done;
                 }
             }

@@ -10,6 +10,6 @@ mod pace;
 pub mod peer;
 pub mod tcp;
 
-pub use fd::{FdSink, FdSource};
+pub use fd::{FdSink, FdSource, leaves_within};
 pub use link::Link;
 pub use peer::Peer;

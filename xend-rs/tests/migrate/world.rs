@@ -263,6 +263,8 @@ impl DestinationHost for Process {
     }
 
     fn announce(&self, _: Domid) {}
+
+    fn await_announced(&self) {}
 }
 
 /// A domain that waits for its guest.

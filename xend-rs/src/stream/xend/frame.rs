@@ -28,6 +28,8 @@ pub struct Timing {
 pub enum Frame {
     /// Receiver: it is still there.
     KeepAlive,
+    /// Receiver: it has read this many bytes of what came after header and offer.
+    Taken(u64),
     /// Receiver: the guest is complete, and waits.
     Ready(Token),
     /// Receiver: the guest runs. It is the receiver's.
@@ -44,6 +46,8 @@ pub enum Frame {
 
 /// Frame types from here on may be skipped by who does not know them.
 const OPTIONAL: u32 = 1 << 31;
+/// One of those: without it a sender does not know what is still on its way.
+const TAKEN: u32 = OPTIONAL | 1;
 
 impl Frame {
     /// Whether eight bytes can be the head of a frame. Those of xl's messages cannot.
@@ -84,6 +88,10 @@ impl Frame {
             Self::Cancel(text) => {
                 put(&mut buffer, text);
                 6
+            }
+            Self::Taken(bytes) => {
+                buffer.extend(bytes.to_le_bytes());
+                TAKEN
             }
             Self::Other(number) => *number,
         };
@@ -146,6 +154,7 @@ impl Frame {
             4 => Self::Failed(take(&mut fields, "the peer's reason")?),
             5 => Self::Handover(Token::from_bytes(fields.array()?)),
             6 => Self::Cancel(take(&mut fields, "the peer's reason")?),
+            TAKEN => Self::Taken(fields.u64()?),
             other if other & OPTIONAL != 0 => Self::Other(other),
             other => return Err(Fault::at(0, StreamErrorKind::UnknownMandatory(other))),
         })

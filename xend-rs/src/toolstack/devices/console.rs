@@ -1,16 +1,18 @@
 //! The console that every guest has.
 
+use super::nodes::owned;
 use super::{Address, Device, Kind};
 use crate::hypervisor::types::{Domid, Mfn, Port};
+use crate::hypervisor::xen::xenstore::{Nodes, Result};
 
 /// Bytes that xenconsoled keeps for a reader that is not there.
 const LIMIT_BYTES: u32 = 1 << 20;
 const PROTOCOL: &str = "vt100";
 
-/// The first console of a guest: its ring is there before the guest runs.
-pub(in crate::toolstack) fn console(domid: Domid, backend: Domid, port: Port, ring: Mfn) -> Device {
+/// The first console of a guest. Where its ring is comes later: [`write_console_ring`].
+pub(in crate::toolstack) fn console(domid: Domid, backend: Domid, port: Port) -> Device {
     Device {
-        address: Address { kind: Kind::Console, domid, devid: 0, backend },
+        address: address(domid, backend),
         label: "console".to_owned(),
         backend: vec![
             ("frontend-id", domid.0.to_string()),
@@ -25,7 +27,22 @@ pub(in crate::toolstack) fn console(domid: Domid, backend: Domid, port: Port, ri
             ("output", "pty".to_owned()),
             ("tty", String::new()),
             ("port", port.0.to_string()),
-            ("ring-ref", ring.0.to_string()),
         ],
     }
+}
+
+/// Says where the ring is. From then on the console is complete.
+pub(in crate::toolstack) fn write_console_ring(
+    store: &impl Nodes,
+    domid: Domid,
+    backend: Domid,
+    ring: Mfn,
+) -> Result<()> {
+    let path = format!("{}/ring-ref", address(domid, backend).frontend_path());
+    store.write(&path, ring.0.to_string())?;
+    store.set_permissions(&path, &owned(backend, domid))
+}
+
+fn address(domid: Domid, backend: Domid) -> Address {
+    Address { kind: Kind::Console, domid, devid: 0, backend }
 }

@@ -21,7 +21,7 @@ mod vif;
 
 pub(super) use bring_up::bring_up;
 pub use checks::{check, faults};
-pub(super) use console::console;
+pub(super) use console::{console, write_console_ring};
 pub use error::DeviceError;
 pub(super) use nodes::write;
 pub(super) use take_down::take_down_all;

@@ -10,7 +10,24 @@ use crate::toolstack::Host;
 use crate::toolstack::config::{DomainConfig, GuestKind};
 use crate::toolstack::devices;
 
-/// Completes the domain's nodes and introduces it to xenstored; xenconsoled follows by itself.
+/// Writes all of it that can be known before the domain has memory.
+pub(super) fn prepare(
+    host: &Host,
+    domid: Domid,
+    config: &DomainConfig,
+    rings: &Rings,
+) -> Result<()> {
+    let console = devices::console(domid, rings.console.peer, rings.console.port);
+    host.store.transaction(|store| {
+        write_all(store, &home(domid), &domain_entries(domid, config, rings))?;
+        write_all(store, &format!("/vm/{}", config.uuid()), &vm_entries(config))?;
+        devices::write(store, &console)
+    })?;
+    Ok(())
+}
+
+/// Says where the rings are and introduces the domain to xenstored; xenconsoled follows by itself.
+/// A guest that arrives stands still meanwhile.
 pub(super) fn introduce(
     host: &Host,
     domid: Domid,
@@ -18,24 +35,17 @@ pub(super) fn introduce(
     rings: &Rings,
     frames: RingFrames,
 ) -> Result<()> {
-    let console = devices::console(domid, rings.console.peer, rings.console.port, frames.console);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let start_time = format!("{}.{:02}", now.as_secs(), now.subsec_millis() / 10);
-    host.store.transaction(|store| {
-        write_all(store, &home(domid), &domain_entries(domid, config, rings, frames))?;
-        write_all(store, &format!("/vm/{}", config.uuid()), &vm_entries(config, &start_time))?;
-        devices::write(store, &console)
-    })?;
-    host.store.introduce(domid, frames.store, rings.store.port)?;
+    let store = &host.store;
+    store.write(&format!("{}/store/ring-ref", home(domid)), frames.store.0.to_string())?;
+    store.write(&format!("/vm/{}/start_time", config.uuid()), start_time)?;
+    devices::write_console_ring(store, domid, rings.console.peer, frames.console)?;
+    store.introduce(domid, frames.store, rings.store.port)?;
     Ok(())
 }
 
-fn domain_entries(
-    domid: Domid,
-    config: &DomainConfig,
-    rings: &Rings,
-    frames: RingFrames,
-) -> Vec<(String, String)> {
+fn domain_entries(domid: Domid, config: &DomainConfig, rings: &Rings) -> Vec<(String, String)> {
     let memory = config.memory();
     let entry = |key: &str, value: u64| (key.to_owned(), value.to_string());
     let mut entries = vec![
@@ -44,7 +54,6 @@ fn domain_entries(
         entry("memory/videoram", memory.video_kib),
         entry("domid", u64::from(domid.0)),
         entry("store/port", u64::from(rings.store.port.0)),
-        entry("store/ring-ref", frames.store.0),
     ];
     let online = config.online_vcpus();
     for vcpu in 0..config.max_vcpus() {
@@ -54,17 +63,15 @@ fn domain_entries(
     entries
 }
 
-fn vm_entries(config: &DomainConfig, start_time: &str) -> Vec<(String, String)> {
-    let start_time = ("start_time".to_owned(), start_time.to_owned());
+fn vm_entries(config: &DomainConfig) -> Vec<(String, String)> {
     if config.kind() != GuestKind::Pv {
-        return vec![start_time];
+        return Vec::new();
     }
     let boot = config.boot();
     let entry = |key: &str, value: String| (key.to_owned(), value);
     let mut entries = vec![
         entry("image/ostype", "linux".to_owned()),
         entry("image/kernel", boot.kernel.unwrap_or_default()),
-        start_time,
     ];
     entries.extend(boot.ramdisk.map(|ramdisk| entry("image/ramdisk", ramdisk)));
     entries.extend(boot.cmdline.map(|cmdline| entry("image/cmdline", cmdline)));

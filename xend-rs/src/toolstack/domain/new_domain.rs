@@ -94,11 +94,13 @@ impl<'h> NewDomain<'h> {
         if missing.cpuid || missing.msr { self.apply_cpu_policy(true) } else { Ok(()) }
     }
 
-    /// Makes its devices and brings their backends up, all at once. It needs no memory for that.
+    /// Makes its devices and brings their backends up, all at once, and writes what else xenstore has
+    /// of it. It needs no memory for that. Must come before [`introduce`](Self::introduce).
     ///
     /// # Errors
     /// The first device's that failed.
     pub fn prepare_devices(&self) -> Result<()> {
+        introduction::prepare(self.host, self.domid, &self.config, &self.rings)?;
         let devices = self.devices()?;
         self.host.store.transaction(|store| {
             devices.iter().try_for_each(|device| devices::write(store, device))

@@ -1,6 +1,7 @@
 //! What the source hears from its peer, while it does something else.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ const TICK: Duration = Duration::from_millis(20);
 pub(super) enum Heard {
     /// To the offer.
     Answer(Answer),
+    /// It has read so much.
+    Taken(u64),
     /// It has everything; in xl's words without a token.
     Ready(Option<Token>),
     /// The guest runs there.
@@ -47,6 +50,7 @@ fn listen(source: &mut Source<FdSource>) -> Result<Option<Heard>, StreamError> {
             Frame::Running(timings) => Heard::Running(timings),
             Frame::Failed(text) => Heard::Failed(text),
             Frame::KeepAlive | Frame::Other(_) => return Ok(None),
+            Frame::Taken(bytes) => Heard::Taken(bytes),
             Frame::Handover(_) | Frame::Cancel(_) => {
                 Heard::Lost("the receiver sent what only a sender says".to_owned())
             }
@@ -91,6 +95,8 @@ fn listen_to_xl(
 pub(super) struct Ear {
     state: Mutex<State>,
     changed: Condvar,
+    /// What the peer has read of the stream, as it said last. 0 for one that does not say.
+    taken_bytes: AtomicU64,
     /// Ends the transfer under way.
     stop: Cancel,
     /// Somebody wants the migration to end.
@@ -119,7 +125,8 @@ impl Ear {
             committed: false,
             done: false,
         };
-        Self { state: Mutex::new(state), changed: Condvar::new(), stop, asked, limit }
+        let taken_bytes = AtomicU64::new(0);
+        Self { state: Mutex::new(state), changed: Condvar::new(), taken_bytes, stop, asked, limit }
     }
 
     /// Listens until there is nothing more to hear.
@@ -129,8 +136,10 @@ impl Ear {
             let is_last = matches!(heard, Some(Heard::Lost(_)));
             let mut state = self.state();
             state.last_heard = Instant::now();
-            if let Some(heard) = heard {
-                self.note(&mut state, heard);
+            match heard {
+                Some(Heard::Taken(bytes)) => self.taken_bytes.store(bytes, Ordering::Relaxed),
+                Some(heard) => self.note(&mut state, heard),
+                None => {}
             }
             if is_last || state.done {
                 return;
@@ -190,6 +199,11 @@ impl Ear {
                 .wait_timeout(state, nap)
                 .map_or_else(|e| e.into_inner().0, |(state, _)| state);
         }
+    }
+
+    /// What the peer has read of the stream, as it said last; `None` for one that does not say.
+    pub(super) fn taken_bytes(&self) -> Option<u64> {
+        Some(self.taken_bytes.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0)
     }
 
     /// From now on silence means that the peer is dead.

@@ -117,6 +117,9 @@ pub trait DestinationHost: Domains + Sync {
 
     /// Tells the network where the guest is now. Does not wait until all is said.
     fn announce(&self, domid: Domid);
+
+    /// Waits until all is said.
+    fn await_announced(&self);
 }
 
 /// A domain that waits for its guest. It is destroyed with the value, unless kept.

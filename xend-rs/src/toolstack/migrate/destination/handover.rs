@@ -87,6 +87,8 @@ impl<H: DestinationHost> Receiver<'_, H> {
             log::warn!("the sender does not hear that the guest runs: {}", error_line(&error));
         }
         self.reach(Step::Running);
+        // Until then what is left to do would only take the processor from the guest.
+        self.host.await_announced();
         if self.reception.monitor
             && let Err(error) = self.host.start_monitor(domid)
         {
@@ -99,18 +101,19 @@ impl<H: DestinationHost> Receiver<'_, H> {
         Ok(Received::Guest { domid, name, report, timings })
     }
 
-    /// From its temporary name to its first instruction.
+    /// Its first instruction, then its name.
     fn start(&mut self, domid: Domid, identity: &Identity) -> Result<(), HostError> {
-        let started = Instant::now();
-        self.host.rename(domid, &identity.incoming_name(), &identity.name)?;
-        self.time("rename", started.elapsed());
         if self.reception.paused {
-            return Ok(());
+            return self.host.rename(domid, &identity.incoming_name(), &identity.name);
         }
         let started = Instant::now();
         self.host.unpause(domid)?;
         self.time("unpause", started.elapsed());
         self.host.announce(domid);
+        // It runs and is ours, whatever it is called: a name that is taken is no reason to stop it.
+        if let Err(error) = self.host.rename(domid, &identity.incoming_name(), &identity.name) {
+            log::error!("{}", error_line(&error));
+        }
         Ok(())
     }
 

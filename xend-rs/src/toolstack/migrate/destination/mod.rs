@@ -228,12 +228,12 @@ impl<H: DestinationHost> Receiver<'_, H> {
         guest: &Announced,
         mut incoming: H::Incoming,
     ) -> Result<Received, ReceiveError> {
-        let result = self.transfer(&mut incoming).and_then(|report| {
+        let result = self.transfer(&mut incoming).and_then(|transferred| {
             self.await_handover(guest)?;
-            Ok(report)
+            Ok(transferred)
         });
-        let report = match result {
-            Ok(report) => report,
+        let (report, _unmapped_last) = match result {
+            Ok(transferred) => transferred,
             Err(error) => {
                 self.decline(guest.token);
                 drop(incoming);

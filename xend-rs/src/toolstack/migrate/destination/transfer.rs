@@ -1,7 +1,9 @@
 //! The stream: memory and state, through the engine, and the devices meanwhile.
 
 use std::io::Read;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,17 +18,22 @@ use crate::toolstack::migrate::control::{Control, Event};
 use crate::toolstack::migrate::error::ReceiveError;
 use crate::toolstack::migrate::host::{DestinationHost, Incoming};
 use crate::toolstack::migrate::stage::{Stage, Step};
-use crate::transport::FdSource;
+use crate::transport::{FdSink, FdSource};
 
-/// How often a receiver shows that it is alive.
+/// How often a receiver says how far it is, if it has come further.
+const TAKEN: Duration = Duration::from_millis(50);
+/// How often it shows that it is alive when there is nothing to say.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 impl<H: DestinationHost> Receiver<'_, H> {
-    /// Everything up to the end of the stream, and the devices meanwhile.
+    /// Everything up to the end of the stream, and the devices meanwhile. The engine's guest is given
+    /// back to be dropped when there is time: that unmaps what a standing guest need not wait for.
     pub(super) fn transfer(
         &mut self,
         incoming: &mut H::Incoming,
-    ) -> Result<RestoreReport, ReceiveError> {
+    ) -> Result<(RestoreReport, <H::Incoming as Incoming>::Guest), ReceiveError> {
+        let taken_bytes = self.source.get_mut().taken_bytes();
+        let start_bytes = taken_bytes.load(Ordering::Relaxed);
         let mut first = [0; PREFACE_MAGIC.len()];
         self.source.read_whole("the sender's choice of conversation", &mut first)?;
         let mut before = first.to_vec();
@@ -48,13 +55,8 @@ impl<H: DestinationHost> Receiver<'_, H> {
         let (restored, prepared) = thread::scope(|scope| {
             let (end, ended) = channel::<()>();
             if alive {
-                scope.spawn(move || {
-                    while ended.recv_timeout(KEEP_ALIVE) == Err(RecvTimeoutError::Timeout) {
-                        if Frame::KeepAlive.write(&mut *locked(sink)).is_err() {
-                            return;
-                        }
-                    }
-                });
+                let taken = move || taken_bytes.load(Ordering::Relaxed) - start_bytes;
+                scope.spawn(move || tell_how_far(sink, &ended, taken));
             }
             let devices = scope.spawn(|| {
                 let started = Instant::now();
@@ -77,9 +79,25 @@ impl<H: DestinationHost> Receiver<'_, H> {
         let started = Instant::now();
         incoming.introduce(frames)?;
         self.time("introduce", started.elapsed());
-        drop(engine_guest);
         self.reach(Step::Received);
-        Ok(report)
+        Ok((report, engine_guest))
+    }
+}
+
+/// Says how far the transfer is, until it ends or nobody listens any more.
+fn tell_how_far(sink: &Mutex<FdSink>, ended: &mpsc::Receiver<()>, taken_bytes: impl Fn() -> u64) {
+    let (mut told_bytes, mut told_at) = (0, Instant::now());
+    while ended.recv_timeout(TAKEN) == Err(RecvTimeoutError::Timeout) {
+        let bytes = taken_bytes();
+        let frame = match bytes == told_bytes {
+            false => Frame::Taken(bytes),
+            true if told_at.elapsed() >= KEEP_ALIVE => Frame::KeepAlive,
+            true => continue,
+        };
+        if frame.write(&mut *locked(sink)).is_err() {
+            return;
+        }
+        (told_bytes, told_at) = (bytes, Instant::now());
     }
 }
 

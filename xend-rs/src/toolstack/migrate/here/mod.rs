@@ -164,12 +164,16 @@ impl<'h> DestinationHost for Here<'h> {
         let announced = network::announce(self.host, domid);
         self.announced.lock().unwrap_or_else(PoisonError::into_inner).extend(announced);
     }
+
+    fn await_announced(&self) {
+        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        announced.drain(..).for_each(Announcing::finish);
+    }
 }
 
 impl Drop for Here<'_> {
     fn drop(&mut self) {
-        let announced = self.announced.get_mut().unwrap_or_else(PoisonError::into_inner);
-        announced.drain(..).for_each(Announcing::finish);
+        self.await_announced();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The source's side of the conversation.
 
+mod confirmed;
 mod handover;
 mod transfer;
 
@@ -307,6 +308,7 @@ fn unexpected(heard: &Heard) -> MigrateError {
         Heard::Running(_) | Heard::Report(_) => "that the guest runs",
         Heard::Back => "that we can have the guest back",
         Heard::Failed(_) => "that it failed",
+        Heard::Taken(_) => "how far it is",
         Heard::Lost(_) => "nothing more",
     };
     MigrateError::Peer(format!("it said {what} when that made no sense"))

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::Sender;
+use super::confirmed::ConfirmedSink;
 use crate::migration::progress::{self, Progress};
 use crate::migration::toolstack::{SourceToolstack, ToolstackError};
 use crate::migration::{Cancel, SaveFailure, SaveOptions, policy, save};
@@ -48,7 +49,8 @@ impl<H: SourceHost> Sender<'_, H> {
             clock: &mut self.clock,
             report: &mut self.report,
         };
-        match save(guest, &mut bridge, &mut self.sink, &options, self.stop) {
+        let mut sink = ConfirmedSink::new(&mut self.sink, self.ear, self.stop, head.len() as u64);
+        match save(guest, &mut bridge, &mut sink, &options, self.stop) {
             Ok(saved) => {
                 self.report.add_save(&saved);
                 Ok(())
