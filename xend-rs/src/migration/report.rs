@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::hypervisor::types::PAGE_SIZE;
+
 /// One pass over a set of pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PassReport {
@@ -12,8 +14,28 @@ pub struct PassReport {
     pub empty_pages: u64,
     /// Pages put off to the last pass.
     pub owed_pages: u64,
+    /// Pages whose contents were read, to be sent or to be compared with what was sent.
+    pub read_pages: u64,
+    /// How long mapping and reading them took, without any waiting for the transport.
+    pub reading: Duration,
     /// How long the pass took, to the last byte handed to the transport.
     pub duration: Duration,
+}
+
+impl PassReport {
+    /// Bytes of guest memory read in a second, by all readers together; `None` if there were none.
+    pub fn read_bytes_per_s(&self) -> Option<u64> {
+        let seconds = self.reading.as_secs_f64();
+        let bytes = (self.read_pages * PAGE_SIZE as u64) as f64;
+        (self.read_pages > 0 && seconds > 0.0).then(|| (bytes / seconds) as u64)
+    }
+
+    /// Bytes of pages sent in a second; `None` if there were none.
+    pub fn sent_bytes_per_s(&self) -> Option<u64> {
+        let seconds = self.duration.as_secs_f64();
+        let bytes = (self.data_pages * PAGE_SIZE as u64) as f64;
+        (self.data_pages > 0 && seconds > 0.0).then(|| (bytes / seconds) as u64)
+    }
 }
 
 /// The account of a save or an outgoing migration.

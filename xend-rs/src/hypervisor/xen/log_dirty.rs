@@ -12,7 +12,7 @@ use super::handles::{Xen, check, error_from, last_error};
 use super::hypercall_buffer::HypercallBuffer;
 use crate::hypervisor::error::{HypervisorError, Result};
 use crate::hypervisor::types::Domid;
-use crate::hypervisor::{DirtyStats, Liveness, PfnSet};
+use crate::hypervisor::{DirtyStats, Liveness, LogDirtySupport, PfnSet};
 
 /// How long another caller's unfinished operation on the same domain is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -134,9 +134,8 @@ impl LogDirty {
         let HypervisorError::Call { domid, source, .. } = error else { return error };
         let why = match source.raw_os_error() {
             Some(libc::EOPNOTSUPP) => {
-                "this Xen is built without CONFIG_SHADOW_PAGING, which live migration of a PV \
-                 guest needs. `xl save` works, for it stops the guest first; PVH and HVM guests \
-                 with hardware-assisted paging migrate live; or boot a Xen with shadow paging"
+                "this Xen is built without CONFIG_SHADOW_PAGING, which log-dirty tracking of a PV \
+                 guest needs. Track it by digest, suspend it first, or boot a Xen with shadow paging"
             }
             Some(libc::EINVAL) => {
                 "a device is passed through to it, or the domain has no vCPU. Detach the device"
@@ -162,6 +161,25 @@ impl Drop for LogDirty {
             log::warn!("{error}: {source}");
         }
     }
+}
+
+/// Whether this Xen says that it can track such a domain's writes: by shadow paging for a PV guest,
+/// for an HVM guest by that or by hardware-assisted paging.
+pub fn support(xen: &Xen, domid: Domid, is_hvm: bool) -> Result<LogDirtySupport> {
+    let mut info = sys::xc_physinfo_t::default();
+    // SAFETY: the information is written to a variable of ours.
+    let result = unsafe { sys::xc_physinfo(xen.xch(), &mut info) };
+    check(result, "get the host's capabilities", domid)?;
+    let has = |capability| info.capabilities & capability != 0;
+    let (shadow, hap) = (has(sys::XEN_SYSCTL_PHYSCAP_shadow), has(sys::XEN_SYSCTL_PHYSCAP_hap));
+    if shadow || is_hvm && hap {
+        return Ok(LogDirtySupport::Available);
+    }
+    let guest = if is_hvm { "an HVM guest without hardware-assisted paging" } else { "a PV guest" };
+    let why = format!(
+        "this Xen is built without CONFIG_SHADOW_PAGING and cannot track the writes of {guest}"
+    );
+    Ok(LogDirtySupport::Missing(why))
 }
 
 /// Xen lets one paging operation on a domain finish before it begins another one.
