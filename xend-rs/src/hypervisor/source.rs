@@ -82,6 +82,17 @@ impl PageBatch {
         }
     }
 
+    /// Adds a page whose contents, if it has any, are what `data` has from `start` on. Where the sieve
+    /// holds it back they are taken off again: the next page is then read to the same place, which
+    /// the processor has at hand.
+    pub fn add(&mut self, entry: PageEntry, start: usize, sieve: &dyn Sieve) {
+        if sieve.lets_through(entry, &self.data[start..]) {
+            self.entries.push(entry);
+        } else {
+            self.data.truncate(start);
+        }
+    }
+
     /// Empties the batch and keeps its memory.
     pub fn clear(&mut self) {
         self.entries.clear();

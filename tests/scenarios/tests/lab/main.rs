@@ -7,9 +7,9 @@
 
 mod alone;
 mod damage;
+mod digest;
 mod journeys;
 mod kills;
-mod no_shadow;
 mod refusals;
 mod saves;
 mod world;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     ]
     .concat();
     let without_shadow: Vec<Scenario<World>> =
-        [journeys::PVH, saves::PVH, no_shadow::SCENARIOS].concat();
+        [journeys::PVH, saves::PVH, digest::SCENARIOS].concat();
     if arguments.iter().any(|argument| argument == "--list") {
         for scenario in with_shadow.iter().chain(&without_shadow) {
             println!("{}: test", scenario.name);

@@ -167,16 +167,15 @@ impl SourceGuest for SimSource {
                 batch.owed.push(pfn);
                 continue;
             };
-            let contents = page.as_ref().map_or(&[][..], |page| &page[..]);
-            batch.read_pages += u64::from(page.is_some());
             if page_type == PageType::Invalid && liveness == Liveness::Running {
                 batch.owed.push(pfn);
             }
-            let entry = PageEntry { pfn, page_type };
-            if sieve.lets_through(entry, contents) {
-                batch.data.extend_from_slice(contents);
-                batch.entries.push(entry);
+            let start = batch.data.len();
+            if let Some(page) = page {
+                batch.data.extend_from_slice(&page[..]);
+                batch.read_pages += 1;
             }
+            batch.add(PageEntry { pfn, page_type }, start, sieve);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The work between two looks at the socket: writing, sweeping, verifying, each in small slices.
 
 use crate::args::Args;
+use crate::churn::Churn;
 use crate::console::Console;
 use crate::gaps::{Clocks, Gaps};
 use crate::memory::{FoundBy, Memory, Wrong};
@@ -39,6 +40,7 @@ pub(crate) struct Workload {
     last_sweep_ns: u64,
     last_status_ns: u64,
     console: Console,
+    churn: Churn,
 }
 
 impl Workload {
@@ -66,6 +68,7 @@ impl Workload {
             last_sweep_ns: now.monotonic_ns,
             last_status_ns: now.monotonic_ns,
             console,
+            churn: Churn::start().context("cannot start the churn thread")?,
         })
     }
 
@@ -77,6 +80,11 @@ impl Workload {
     /// Forgets the longest gaps.
     pub(crate) fn reset(&mut self) {
         self.gaps.reset();
+    }
+
+    /// See [`Churn::set`].
+    pub(crate) fn set_churn(&mut self, per_s: u64) {
+        self.churn.set(per_s);
     }
 
     /// See [`Verifier::request`].
@@ -202,6 +210,7 @@ impl Workload {
             "first_wrong": first_wrong,
             "uptime_s": self.uptime_s(),
             "mem_free_kib": mem_free_kib(),
+            "churn": self.churn.stats(),
         });
         self.gaps.add_to(&mut stats);
         stats

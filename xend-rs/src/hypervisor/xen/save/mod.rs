@@ -237,13 +237,7 @@ impl SourceGuest for XenSource {
                 }
                 batch.read_pages += 1;
             }
-            let entry = PageEntry { pfn, page_type };
-            if sieve.lets_through(entry, &batch.data[start..]) {
-                batch.entries.push(entry);
-            } else {
-                // The next page is read to the same place, which is in the cache now.
-                batch.data.truncate(start);
-            }
+            batch.add(PageEntry { pfn, page_type }, start, sieve);
         }
         Ok(())
     }
