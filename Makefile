@@ -21,7 +21,8 @@ help:
 	@echo "make lab-test  the lab tested on itself"
 	@echo "make bench     ours against stock, in pairs, as a table and as JSON under target/bench"
 	@echo "make bench-scan  how fast memory is read and digested here, against a plain copy"
-	@echo "make campaign  to and fro, looking for leaks; memory of the helper; both to docs/results"
+	@echo "make campaign  to and fro, looking for leaks; memory of the helper; PV guests without shadow"
+	@echo "               paging; all to docs/results"
 	@echo "make install   put xend and xend-save-helper under PREFIX (/usr/local)"
 
 setup:
@@ -56,6 +57,7 @@ bench-scan: setup
 campaign: build
 	cargo run --release -q -p scenarios --bin campaign -- to-and-fro $(or $(N),20)
 	cargo run --release -q -p scenarios --bin campaign -- memory 1024
+	cargo run --release -q -p scenarios --bin campaign -- digest 30
 
 check: setup
 	cargo fmt --all --check

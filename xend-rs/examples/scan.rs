@@ -28,7 +28,7 @@ const TARGET: f64 = 0.6;
 
 fn main() {
     let mib = std::env::args().nth(1).map_or(DEFAULT_MIB, |arg| arg.parse().expect("MiB"));
-    let memory: Vec<u8> = (0..mib * MIB).map(|n| (n / 64 * 31 >> 3) as u8).collect();
+    let memory: Vec<u8> = (0..mib * MIB).map(|n| ((n / 64 * 31) >> 3) as u8).collect();
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     println!("{mib} MiB, best of {RUNS} runs, GiB/s per core");
     let mut good = true;
@@ -116,6 +116,10 @@ impl SourceGuest for Guest<'_> {
 
     fn log_dirty_support(&mut self) -> Result<LogDirtySupport> {
         Ok(LogDirtySupport::Missing("this is ordinary memory".to_owned()))
+    }
+
+    fn has_passed_through_device(&mut self) -> Result<bool> {
+        Ok(false)
     }
 
     fn enable_log_dirty(&mut self) -> Result<()> {

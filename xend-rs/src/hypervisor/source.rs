@@ -135,6 +135,10 @@ pub trait SourceGuest: Sync {
     /// really can is known once [`enable_log_dirty`](Self::enable_log_dirty) has succeeded.
     fn log_dirty_support(&mut self) -> Result<LogDirtySupport>;
 
+    /// Whether a device of the host is passed through to it. That writes to its memory by itself, also
+    /// while the guest is suspended.
+    fn has_passed_through_device(&mut self) -> Result<bool>;
+
     /// Starts write tracking, with every page clean. State that an earlier, killed toolstack left
     /// on is cleared first.
     fn enable_log_dirty(&mut self) -> Result<()>;

@@ -71,6 +71,18 @@ fn log_dirty_is_refused_before_the_first_byte_where_there_is_none() {
 }
 
 #[test]
+fn a_guest_with_a_device_of_its_own_is_refused() {
+    let memory = SimMemory::filled(PFNS);
+    let source = SimSource::new(memory.clone(), Faults::none())
+        .without_log_dirty()
+        .with_passed_through_device();
+    let mut toolstack = SimToolstack::new(&memory);
+    let error = save_to_vec(source, &mut toolstack, &tracked(Tracking::Auto)).unwrap_err();
+    assert_eq!(error.phase, Phase::Tracking);
+    assert!(matches!(error.cause, SaveFailure::Hypervisor(HypervisorError::Unsupported { .. })));
+}
+
+#[test]
 fn without_tracking_the_guest_is_suspended_first() {
     let memory = SimMemory::filled(PFNS);
     let source = SimSource::new(memory.clone(), Faults::none()).without_log_dirty();

@@ -38,7 +38,7 @@ pub(crate) const SCENARIOS: &[Scenario<World>] = &[
     },
     Scenario {
         name: "digest::ours_to_ours_is_live",
-        deadline: DEADLINE * 2,
+        deadline: Duration::from_secs(400),
         run: shorter_than_stop_and_copy,
     },
     Scenario {

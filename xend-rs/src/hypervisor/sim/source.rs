@@ -28,6 +28,7 @@ pub struct SimSource {
     /// Pages that cannot be read while the guest runs, as a page table in flux cannot.
     in_flux: BTreeSet<Pfn>,
     has_log_dirty: bool,
+    has_device: bool,
 }
 
 impl SimSource {
@@ -40,6 +41,7 @@ impl SimSource {
             window: Vec::new(),
             in_flux: BTreeSet::new(),
             has_log_dirty: true,
+            has_device: false,
         }
     }
 
@@ -52,6 +54,12 @@ impl SimSource {
     /// Makes this a hypervisor that cannot track writes.
     pub fn without_log_dirty(mut self) -> Self {
         self.has_log_dirty = false;
+        self
+    }
+
+    /// Passes a device through to the guest.
+    pub fn with_passed_through_device(mut self) -> Self {
+        self.has_device = true;
         self
     }
 
@@ -110,6 +118,10 @@ impl SourceGuest for SimSource {
         } else {
             LogDirtySupport::Missing("this hypervisor is made of memory".to_owned())
         })
+    }
+
+    fn has_passed_through_device(&mut self) -> Result<bool> {
+        Ok(self.has_device)
     }
 
     fn enable_log_dirty(&mut self) -> Result<()> {

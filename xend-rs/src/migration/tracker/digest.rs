@@ -7,7 +7,7 @@
 
 use super::Tracker;
 use super::digest_table::DigestTable;
-use crate::hypervisor::{Liveness, PfnSet, Result, Sieve, SourceGuest};
+use crate::hypervisor::{HypervisorError, Liveness, PfnSet, Result, Sieve, SourceGuest};
 
 /// Live scans of all memory before scans may be coarse.
 const FULL_SCANS: u32 = 2;
@@ -53,7 +53,15 @@ impl Digest {
 }
 
 impl<G: SourceGuest> Tracker<G> for Digest {
-    fn start(&mut self, _: &mut G) -> Result<()> {
+    /// Xen refuses to log the writes of a guest with a device of its own; here nobody else would.
+    fn start(&mut self, guest: &mut G) -> Result<()> {
+        if guest.has_passed_through_device()? {
+            let what =
+                "a device is passed through to it, which may write to its memory at any time; \
+                        detach it"
+                    .to_owned();
+            return Err(HypervisorError::Unsupported { domid: guest.domid(), what });
+        }
         Ok(())
     }
 

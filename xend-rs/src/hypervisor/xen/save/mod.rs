@@ -21,6 +21,7 @@ use super::Xen;
 use super::domain::DomainInfo;
 use super::handles::error_from;
 use super::log_dirty::{self, LogDirty};
+use super::xenstore::{Nodes, Xenstore, XenstoreError};
 use crate::hypervisor::error::{HypervisorError, Result};
 use crate::hypervisor::types::{Domid, Pfn, PfnRange};
 use crate::hypervisor::{
@@ -170,6 +171,17 @@ impl SourceGuest for XenSource {
 
     fn log_dirty_support(&mut self) -> Result<LogDirtySupport> {
         log_dirty::support(&self.xen, self.domid, matches!(self.kind, Kind::Hvm(_)))
+    }
+
+    fn has_passed_through_device(&mut self) -> Result<bool> {
+        let failed = |error: XenstoreError| {
+            let source = io::Error::other(error);
+            error_from(source, "look for passed-through devices", self.domid, None)
+        };
+        // Where the back end is, which the guest cannot write.
+        let path = format!("/local/domain/0/backend/pci/{}", self.domid.0);
+        let devices = Xenstore::open().and_then(|store| store.list(&path)).map_err(failed)?;
+        Ok(devices.is_some_and(|devices| !devices.is_empty()))
     }
 
     fn enable_log_dirty(&mut self) -> Result<()> {
