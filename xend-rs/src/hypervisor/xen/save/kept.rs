@@ -26,11 +26,14 @@ pub(super) struct Slot {
     pub(super) index: u32,
 }
 
+/// In the place of a slot where there is none, to be as small as one.
+const NOWHERE: Slot = Slot { map: u32::MAX, index: 0 };
+
 /// What is mapped, and where each pfn is in it.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     maps: Vec<Mapping>,
-    places: BTreeMap<u64, Box<[Option<Slot>]>>,
+    places: BTreeMap<u64, Box<[Slot]>>,
     pages: usize,
 }
 
@@ -55,15 +58,15 @@ impl Kept {
     /// Notes where `pfn` is mapped.
     pub(super) fn note(&mut self, pfn: Pfn, slot: Slot) {
         let block = self.places.entry(pfn.0 / BLOCK_PFNS);
-        let places = block.or_insert_with(|| vec![None; BLOCK_PFNS as usize].into());
-        places[(pfn.0 % BLOCK_PFNS) as usize] = Some(slot);
+        let places = block.or_insert_with(|| vec![NOWHERE; BLOCK_PFNS as usize].into());
+        places[(pfn.0 % BLOCK_PFNS) as usize] = slot;
     }
 
     /// Where `pfn` is mapped, if it is and its frame still is `frame`.
     pub(super) fn find(&self, pfn: Pfn, frame: u64) -> Option<Slot> {
         let places = self.places.get(&(pfn.0 / BLOCK_PFNS))?;
-        let slot = places[(pfn.0 % BLOCK_PFNS) as usize]?;
-        let Mapping { map, frames } = &self.maps[slot.map as usize];
+        let slot = places[(pfn.0 % BLOCK_PFNS) as usize];
+        let Mapping { map, frames } = self.maps.get(slot.map as usize)?;
         let index = slot.index as usize;
         (frames[index] == frame && map.page_error(index).is_none()).then_some(slot)
     }
