@@ -70,7 +70,7 @@ fn scan_gib_per_s(memory: &[u8], threads: usize) -> f64 {
     let options = SaveOptions {
         tracking: Tracking::Digest,
         readers: NonZeroUsize::new(threads).expect("at least one"),
-        ..SaveOptions::new(true)
+        ..SaveOptions::stock(true)
     };
     let report = save(&mut guest, &mut Nobody, &mut Nowhere, &options, &Cancel::default())
         .expect("nothing can fail");

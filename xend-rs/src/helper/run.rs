@@ -50,7 +50,7 @@ pub fn run(args: &[String]) -> ExitCode {
     let outcome = match request {
         Request::Save { io_fd, domid, live, verify, callbacks } => {
             wanted_tracking().and_then(|tracking| {
-                let options = SaveOptions { verify, tracking, ..SaveOptions::new(live) };
+                let options = SaveOptions { verify, tracking, ..SaveOptions::stock(live) };
                 save_domain(&link, io_fd, domid, callbacks, &options, &cancel)
             })
         }

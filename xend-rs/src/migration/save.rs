@@ -44,7 +44,7 @@ const MAX_READERS: usize = 8;
 impl SaveOptions {
     /// The usual way to save, live or not: log-dirty where Xen has it, the rounds of Xen's own
     /// tools, and as many readers as this host has vCPUs, up to 8.
-    pub fn new(live: bool) -> Self {
+    pub fn stock(live: bool) -> Self {
         let vcpus = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let most = NonZeroUsize::new(MAX_READERS).expect("it is not zero");
         Self {

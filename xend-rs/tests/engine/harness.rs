@@ -90,7 +90,7 @@ impl DestinationToolstack for ReceivingToolstack {
 
 /// One reader, so that what a test does on progress happens between two batches.
 pub(crate) fn options(live: bool) -> SaveOptions {
-    SaveOptions { readers: NonZeroUsize::MIN, ..SaveOptions::new(live) }
+    SaveOptions { readers: NonZeroUsize::MIN, ..SaveOptions::stock(live) }
 }
 
 /// The ways to track a guest that runs.
