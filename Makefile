@@ -58,6 +58,7 @@ campaign: build
 	cargo run --release -q -p scenarios --bin campaign -- to-and-fro $(or $(N),20)
 	cargo run --release -q -p scenarios --bin campaign -- memory 1024
 	cargo run --release -q -p scenarios --bin campaign -- digest 30
+	cargo run --release -q -p scenarios --bin campaign -- trackers 5
 
 check: setup
 	cargo fmt --all --check

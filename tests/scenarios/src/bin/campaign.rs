@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use scenarios::campaign::{digest, memory, to_and_fro};
+use scenarios::campaign::{digest, memory, to_and_fro, trackers};
 use scenarios::helper::Helper;
 
 /// Long runs on two real Xen hosts. The results are written to docs/results.
@@ -34,6 +34,12 @@ enum Campaign {
         #[arg(default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
         migrations: u32,
     },
+    /// Log-dirty and digest in turn, on hosts that have both.
+    Trackers {
+        /// How many migrations with each.
+        #[arg(default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        pairs: u32,
+    },
     /// How much memory the helper takes for a large guest, idle and busy.
     Memory {
         /// The guest's memory, in MiB.
@@ -58,6 +64,7 @@ fn run(campaign: &Campaign) -> Result<()> {
             to_and_fro::run(migrations, if stock { Helper::Stock } else { Helper::Ours })
         }
         Campaign::Digest { migrations } => digest::run(migrations),
+        Campaign::Trackers { pairs } => trackers::run(pairs),
         Campaign::Memory { guest_mib } => memory::run(guest_mib),
     }
 }

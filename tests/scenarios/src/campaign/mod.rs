@@ -3,6 +3,7 @@
 pub mod digest;
 pub mod memory;
 pub mod to_and_fro;
+pub mod trackers;
 
 use std::fs;
 use std::path::PathBuf;
