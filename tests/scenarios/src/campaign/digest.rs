@@ -22,8 +22,11 @@ const GUEST_LOSS_MIB: u32 = 1;
 /// For the balloon, which moves by 4 MiB, and the processes that come and go.
 const UNREST_MIB: u32 = 12;
 const CHURN_PER_S: u32 = 5;
-/// Every so many migrations the guest is suspended first instead, to compare.
+/// One of so many migrations goes over a slower link, and is followed by one with the guest suspended
+/// first, to compare.
 const COMPARE_EVERY: u32 = 6;
+/// Slower than the emulated processors, as links are slower than real ones.
+const COMPARE_MBIT: u32 = 40;
 /// Every so many the receiver is Xen's own helper.
 const STOCK_EVERY: u32 = 3;
 
@@ -74,23 +77,26 @@ fn travel(rig: &Rig, migrations: u32) -> Result<()> {
     let guest = rig.host(Place::A).create_guest(&spec)?;
     let refusal = stock_refuses(rig, &guest)?;
     guest.churn(CHURN_PER_S)?;
-    let (mut live, mut stopped) = (Measured::default(), Measured::default());
+    let (mut gaps_ms, mut live, mut stopped) =
+        (Vec::new(), Measured::default(), Measured::default());
     for index in 1..=migrations {
         let receiver = if index % STOCK_EVERY == 0 { Helper::Stock } else { Helper::Ours };
-        let account = migrate(rig, &guest, receiver, "")
-            .with_context(|| format!("migration {index} of {migrations}"))?;
-        say(&format!("{index} of {migrations}, to {receiver}"), &account);
-        live.add(&account);
+        let name = format!("{index} of {migrations}");
         if index % COMPARE_EVERY == 0 {
-            let account = migrate(rig, &guest, Helper::Ours, "XEND_TRACKING=none")?;
-            say("suspended first", &account);
-            stopped.add(&account);
+            rig.lab().link().shape(Some(COMPARE_MBIT))?;
+            live.add(&migrate(rig, &guest, receiver, "").context(name)?);
+            stopped.add(&migrate(rig, &guest, receiver, "XEND_TRACKING=none")?);
+            rig.lab().link().shape(None)?;
+        } else {
+            let account = migrate(rig, &guest, receiver, "").context(name)?;
+            gaps_ms.push(account.client.longest_gap_ms);
         }
     }
     let churn = guest.stats()?["churn"].clone();
     guest.churn(0)?;
     let left = clean::leftovers(rig, &[guest.name()])?;
-    let rows = rows(&live, &stopped)?;
+    let rows = rows(&live, &stopped);
+    let gap = Spread::of(gaps_ms).context("no migration was measured")?;
     print!("\n{}", table(&rows));
     let circumstances = Circumstances::now(rig.host(Place::A))?;
     let text = format!(
@@ -99,17 +105,21 @@ fn travel(rig: &Rig, migrations: u32) -> Result<()> {
          at {} pages/s; stock `xl` with our helper at the source, and Xen's own at every third \
          destination; over a link as fast as the emulation is. All the while, {CHURN_PER_S} times a \
          second, processes are forked and become other programs and threads come and go, and the \
-         guest's balloon moves. After every {COMPARE_EVERY} migrations, one with the guest suspended \
-         first.\n\n## Circumstances\n{}\n## Result\n\
+         guest's balloon moves. One migration of {COMPARE_EVERY} goes over a link of {COMPARE_MBIT} Mbit/s, \
+         followed by one with the guest suspended first.\n\n## Circumstances\n{}\n## Result\n\
          - with Xen's own helper at the source: {refusal}\n\
          - live migrations: {migrations}, tracked by digest\n- wrong pages: 0\n\
-         - unrest in the guest: {churn}\n- left behind: {}\n\n\
-         Medians, with lowest and highest.\n\n{}",
+         - unrest in the guest: {churn}\n- left behind: {}\n\
+         - client gap over the fast link: median {:.0} ms ({:.0} to {:.0} ms)\n\n\
+         Over the slower link, medians with lowest and highest:\n\n{}",
         spec.workload.memory_mib,
         spec.workload.hot_mib,
         spec.workload.writes_per_s,
         circumstances.markdown(),
         if left.is_empty() { "nothing".to_owned() } else { left.join("; ") },
+        gap.median,
+        gap.low,
+        gap.high,
         markdown(&rows),
     );
     println!("\nkept in {}", super::keep("digest", &circumstances, &text)?.display());
@@ -139,28 +149,29 @@ fn migrate(rig: &Rig, guest: &Guest, receiver: Helper, environment: &str) -> Res
     require_intact(guest)?;
     let digest = account.sender.stderr_text().contains("tracked by digest");
     ensure!(digest == environment.is_empty(), "not tracked as wanted: {}", account.said());
+    let (total, gap) = (account.total.as_secs_f64(), account.client.longest_gap_ms);
+    println!("from {} to {receiver} {environment}: {total:.1} s, gap {gap:.0} ms", from.name());
     Ok(account)
 }
 
-fn say(what: &str, account: &Account) {
-    let (total, gap) = (account.total.as_secs_f64(), account.client.longest_gap_ms);
-    println!("migration {what}: {total:.1} s, gap {gap:.0} ms");
-}
-
-fn rows(live: &Measured, stopped: &Measured) -> Result<Vec<Vec<String>>> {
+fn rows(live: &Measured, stopped: &Measured) -> Vec<Vec<String>> {
     let mut rows =
         vec![row!["", "digest", "low..high", "suspended first", "low..high", "of medians"]];
     for ((name, live), (_, stopped)) in live.columns().into_iter().zip(stopped.columns()) {
+        // Fewer migrations than it takes for a comparison.
         let spread = |values: &[f64]| Spread::of(values.to_vec());
-        let live = spread(live).context("no migration was measured")?;
+        let (Some(live), Some(stopped)) = (spread(live), spread(stopped)) else { continue };
+        let median = |s: &Spread| format!("{:.1}", s.median);
         let range = |s: &Spread| format!("{:.1}..{:.1}", s.low, s.high);
-        let (median, limits, ratio) = match spread(stopped) {
-            Some(s) => {
-                (format!("{:.1}", s.median), range(&s), format!("{:.2}", live.median / s.median))
-            }
-            None => ("-".to_owned(), "-".to_owned(), "-".to_owned()),
-        };
-        rows.push(row![name, format!("{:.1}", live.median), range(&live), median, limits, ratio]);
+        let ratio = format!("{:.2}", live.median / stopped.median);
+        rows.push(row![
+            name,
+            median(&live),
+            range(&live),
+            median(&stopped),
+            range(&stopped),
+            ratio
+        ]);
     }
-    Ok(rows)
+    rows
 }

@@ -17,6 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(240);
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(150);
 /// How often a second there is unrest in the guest that has some.
 const CHURN_PER_S: u32 = 5;
+const LINK_MBIT: u32 = 40;
 /// Of the gap that suspending it first makes.
 const MOST_OF_STOP_AND_COPY: f64 = 0.5;
 
@@ -94,11 +95,19 @@ fn travels(world: &mut World, receiver: Helper, churn_per_s: u32) -> Result<()> 
 /// The same guest, once tracked by digest and once suspended first.
 fn shorter_than_stop_and_copy(world: &mut World) -> Result<()> {
     let (guest, from) = world.guest(&traveller())?;
+    // So that the link is slower than the emulated processors, as it is on real hosts.
+    world.rig().lab().link().shape(Some(LINK_MBIT))?;
     let live = migrate(world, &guest, from, Ours, "")?;
     require_digest(&live)?;
     let stopped = migrate(world, &guest, from.other(), Ours, "XEND_TRACKING=none")?;
+    world.rig().lab().link().shape(None)?;
+    println!();
+    let said = live.sender.stderr_text();
+    for line in said.lines().filter(|line| line.contains("last pass") || line.contains("round ")) {
+        println!("    {line}");
+    }
     let [live_ms, stopped_ms] = [live, stopped].map(|account| account.client.longest_gap_ms);
-    println!("(gap {live_ms:.0} ms, suspended first {stopped_ms:.0} ms) ");
+    println!("    gap {live_ms:.0} ms, suspended first {stopped_ms:.0} ms");
     ensure!(
         live_ms <= stopped_ms * MOST_OF_STOP_AND_COPY,
         "the gap of {live_ms:.0} ms is not much less than that of suspending it first, \
