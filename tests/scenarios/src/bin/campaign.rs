@@ -33,6 +33,9 @@ enum Campaign {
         /// How many live migrations.
         #[arg(default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
         migrations: u32,
+        /// Processors of each host, and so threads that read.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
+        cpus: u32,
     },
     /// Log-dirty and digest in turn, on hosts that have both.
     Trackers {
@@ -63,7 +66,7 @@ fn run(campaign: &Campaign) -> Result<()> {
         Campaign::ToAndFro { migrations, stock } => {
             to_and_fro::run(migrations, if stock { Helper::Stock } else { Helper::Ours })
         }
-        Campaign::Digest { migrations } => digest::run(migrations),
+        Campaign::Digest { migrations, cpus } => digest::run(migrations, cpus),
         Campaign::Trackers { pairs } => trackers::run(pairs),
         Campaign::Memory { guest_mib } => memory::run(guest_mib),
     }

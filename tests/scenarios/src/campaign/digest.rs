@@ -30,16 +30,17 @@ const COMPARE_MBIT: u32 = 40;
 /// Every so many the receiver is Xen's own helper.
 const STOCK_EVERY: u32 = 3;
 
-/// Boots two hosts without shadow paging and sends a guest to and fro, `migrations` times live.
+/// Boots two hosts of so many processors without shadow paging and sends a guest to and fro,
+/// `migrations` times live.
 ///
 /// # Errors
 /// When Xen's own helper can do it after all, a migration fails, a page is wrong, or something is
 /// left behind.
-pub fn run(migrations: u32) -> Result<()> {
+pub fn run(migrations: u32, cpus: u32) -> Result<()> {
     let ground = Ground::prepare()?;
-    let rig = ground.boot(HostSpec::new(Hypervisor::NoShadow))?;
+    let rig = ground.boot(HostSpec { cpus, ..HostSpec::new(Hypervisor::NoShadow) })?;
     lab::end_tidily_on_signals()?;
-    travel(&rig, migrations).inspect_err(|_| rig.lab().keep_logs())
+    travel(&rig, migrations, cpus).inspect_err(|_| rig.lab().keep_logs())
 }
 
 /// What was measured of one way to migrate.
@@ -69,7 +70,7 @@ impl Measured {
     }
 }
 
-fn travel(rig: &Rig, migrations: u32) -> Result<()> {
+fn travel(rig: &Rig, migrations: u32, cpus: u32) -> Result<()> {
     let usual = usual(GuestKind::Pv);
     let resumes = migrations + migrations / COMPARE_EVERY;
     let memory_mib = usual.memory_mib + UNREST_MIB + resumes * GUEST_LOSS_MIB;
@@ -101,7 +102,7 @@ fn travel(rig: &Rig, migrations: u32) -> Result<()> {
     let circumstances = Circumstances::now(rig.host(Place::A))?;
     let text = format!(
         "# A PV guest {migrations} times without shadow paging\n\n\
-         A PV guest of {memory_mib} MiB, {} MiB of it verified after each migration, {} MiB written \
+         Hosts of {cpus} processor(s). A PV guest of {memory_mib} MiB, {} MiB of it verified after each migration, {} MiB written \
          at {} pages/s; stock `xl` with our helper at the source, and Xen's own at every third \
          destination; over a link as fast as the emulation is. All the while, {CHURN_PER_S} times a \
          second, processes are forked and become other programs and threads come and go, and the \
