@@ -80,6 +80,7 @@ fn travel(rig: &Rig, migrations: u32, cpus: u32) -> Result<()> {
     guest.churn(CHURN_PER_S)?;
     let (mut gaps_ms, mut live, mut stopped) =
         (Vec::new(), Measured::default(), Measured::default());
+    let mut said = String::new();
     for index in 1..=migrations {
         let receiver = if index % STOCK_EVERY == 0 { Helper::Stock } else { Helper::Ours };
         let name = format!("{index} of {migrations}");
@@ -91,6 +92,7 @@ fn travel(rig: &Rig, migrations: u32, cpus: u32) -> Result<()> {
         } else {
             let account = migrate(rig, &guest, receiver, "").context(name)?;
             gaps_ms.push(account.client.longest_gap_ms);
+            said = words_of_the_sender(&account);
         }
     }
     let churn = guest.stats()?["churn"].clone();
@@ -110,6 +112,7 @@ fn travel(rig: &Rig, migrations: u32, cpus: u32) -> Result<()> {
          followed by one with the guest suspended first.\n\n## Circumstances\n{}\n## Result\n\
          - with Xen's own helper at the source: {refusal}\n\
          - live migrations: {migrations}, tracked by digest\n- wrong pages: 0\n\
+         - in the words of the sender, the last time: {said}\n\
          - unrest in the guest: {churn}\n- left behind: {}\n\
          - client gap over the fast link: median {:.0} ms ({:.0} to {:.0} ms)\n\n\
          Over the slower link, medians with lowest and highest:\n\n{}",
@@ -153,6 +156,15 @@ fn migrate(rig: &Rig, guest: &Guest, receiver: Helper, environment: &str) -> Res
     let (total, gap) = (account.total.as_secs_f64(), account.client.longest_gap_ms);
     println!("from {} to {receiver} {environment}: {total:.1} s, gap {gap:.0} ms", from.name());
     Ok(account)
+}
+
+/// How it tracked, and what it foretold.
+fn words_of_the_sender(account: &Account) -> String {
+    let text = account.sender.stderr_text();
+    let told = |line: &&str| ["tracked by", "the last pass"].iter().any(|it| line.contains(it));
+    let lines: Vec<_> =
+        text.lines().filter(told).map(|line| format!("`{}`", line.trim())).collect();
+    lines.join("; ")
 }
 
 fn rows(live: &Measured, stopped: &Measured) -> Vec<Vec<String>> {

@@ -165,7 +165,7 @@ fn start_best<G: SourceGuest>(guest: &mut G, readers: usize) -> Result<Box<dyn T
     };
     let mut tracker = Digest::new(guest.pfn_count(), readers);
     tracker.start(guest)?;
-    log::info!("{domid}: writes are tracked by digest, for {why_not}");
+    log::info!("{domid}: writes are tracked by digest ({readers} readers), for {why_not}");
     Ok(Box::new(tracker))
 }
 
