@@ -5,7 +5,6 @@
 //! only while the p2m has that same frame for the pfn, which can be looked up at once; and as long
 //! as it is mapped Xen gives the frame to nobody else. For HVM guests nobody could tell.
 
-use std::collections::BTreeMap;
 use std::io;
 
 use crate::hypervisor::types::Pfn;
@@ -33,7 +32,8 @@ const NOWHERE: Slot = Slot { map: u32::MAX, index: 0 };
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     maps: Vec<Mapping>,
-    places: BTreeMap<u64, Box<[Slot]>>,
+    /// Where the pfns of each block are.
+    places: Vec<Option<Box<[Slot]>>>,
     pages: usize,
 }
 
@@ -57,15 +57,18 @@ impl Kept {
 
     /// Notes where `pfn` is mapped.
     pub(super) fn note(&mut self, pfn: Pfn, slot: Slot) {
-        let block = self.places.entry(pfn.0 / BLOCK_PFNS);
-        let places = block.or_insert_with(|| vec![NOWHERE; BLOCK_PFNS as usize].into());
-        places[(pfn.0 % BLOCK_PFNS) as usize] = slot;
+        let (block, index) = place_of(pfn);
+        if self.places.len() <= block {
+            self.places.resize_with(block + 1, || None);
+        }
+        let places = &mut self.places[block];
+        places.get_or_insert_with(|| vec![NOWHERE; BLOCK_PFNS as usize].into())[index] = slot;
     }
 
     /// Where `pfn` is mapped, if it is and its frame still is `frame`.
     pub(super) fn find(&self, pfn: Pfn, frame: u64) -> Option<Slot> {
-        let places = self.places.get(&(pfn.0 / BLOCK_PFNS))?;
-        let slot = places[(pfn.0 % BLOCK_PFNS) as usize];
+        let (block, index) = place_of(pfn);
+        let slot = self.places.get(block)?.as_ref()?[index];
         let Mapping { map, frames } = self.maps.get(slot.map as usize)?;
         let index = slot.index as usize;
         (frames[index] == frame && map.page_error(index).is_none()).then_some(slot)
@@ -74,5 +77,27 @@ impl Kept {
     /// Copies the page to the end of `out`, which stays as it was if that page is not mapped.
     pub(super) fn append_page_to(&self, slot: Slot, out: &mut Vec<u8>) -> io::Result<()> {
         self.maps[slot.map as usize].map.append_page_to(slot.index as usize, out)
+    }
+}
+
+/// The block of a pfn, and its place in that.
+fn place_of(pfn: Pfn) -> (usize, usize) {
+    ((pfn.0 / BLOCK_PFNS) as usize, (pfn.0 % BLOCK_PFNS) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_never_mapped_is_nowhere() {
+        let mut kept = Kept::default();
+        assert_eq!(kept.find(Pfn(5), 7), None);
+        // A place in a mapping that is not there is as good as none.
+        kept.note(Pfn(3 * BLOCK_PFNS + 1), Slot { map: 0, index: 9 });
+        for pfn in [0, 3 * BLOCK_PFNS, 3 * BLOCK_PFNS + 1, 9 * BLOCK_PFNS] {
+            assert_eq!(kept.find(Pfn(pfn), 7), None);
+        }
+        assert!(kept.has_room_for(MAX_KEPT_PAGES) && !kept.has_room_for(MAX_KEPT_PAGES + 1));
     }
 }
