@@ -158,10 +158,12 @@ fn migrate(rig: &Rig, guest: &Guest, receiver: Helper, environment: &str) -> Res
     Ok(account)
 }
 
-/// How it tracked, and what it foretold.
+/// How it tracked, what it foretold, and how long the stop was.
 fn words_of_the_sender(account: &Account) -> String {
     let text = account.sender.stderr_text();
-    let told = |line: &&str| ["tracked by", "the last pass"].iter().any(|it| line.contains(it));
+    let told = |line: &&str| {
+        ["tracked by", "the last pass", "stopped_ms="].iter().any(|it| line.contains(it))
+    };
     let lines: Vec<_> =
         text.lines().filter(told).map(|line| format!("`{}`", line.trim())).collect();
     lines.join("; ")

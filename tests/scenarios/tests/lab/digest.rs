@@ -92,6 +92,9 @@ fn travels(world: &mut World, receiver: Helper, churn_per_s: u32) -> Result<()> 
     Ok(())
 }
 
+/// Lines of the sender to be shown: what was read, what was foretold, and what the stop took.
+const SHOWN: [&str; 3] = ["round ", "the last pass", "stopped_ms="];
+
 /// The same guest, once tracked by digest and once suspended first.
 fn shorter_than_stop_and_copy(world: &mut World) -> Result<()> {
     let (guest, from) = world.guest(&traveller())?;
@@ -103,7 +106,7 @@ fn shorter_than_stop_and_copy(world: &mut World) -> Result<()> {
     world.rig().lab().link().shape(None)?;
     println!();
     let said = live.sender.stderr_text();
-    for line in said.lines().filter(|line| line.contains("last pass") || line.contains("round ")) {
+    for line in said.lines().filter(|line| SHOWN.iter().any(|words| line.contains(words))) {
         println!("    {line}");
     }
     let [live_ms, stopped_ms] = [live, stopped].map(|account| account.client.longest_gap_ms);
