@@ -1,4 +1,4 @@
-//! The fuzz bodies over damaged sound streams, for a few seconds each.
+//! The fuzz bodies over damaged sound streams and configurations, for a few seconds each.
 //!
 //! `XEND_FUZZ_SECONDS` sets how long; a failure prints the seed that repeats it.
 
@@ -8,6 +8,7 @@ use arbitrary::Unstructured;
 use arbtest::arbtest;
 use xend_rs::stream::fuzz::{self, sample};
 use xend_rs::stream::libxc::ImageVersion;
+use xend_rs::toolstack;
 
 fn budget() -> Duration {
     let seconds = std::env::var("XEND_FUZZ_SECONDS").ok();
@@ -104,6 +105,33 @@ fn xl_header() {
     run(&[whole, header], fuzz::xl_header);
 }
 
+/// The configurations that the golden tests compare, by how their names end.
+fn configurations(ending: &str) -> Vec<Vec<u8>> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/config");
+    let files = std::fs::read_dir(folder).expect("the golden configurations");
+    let paths = files.map(|file| file.expect("a golden configuration").path());
+    let matching = paths.filter(|path| path.to_string_lossy().ends_with(ending));
+    let seeds: Vec<_> =
+        matching.map(|path| std::fs::read(path).expect("a golden configuration")).collect();
+    assert!(!seeds.is_empty(), "no {ending} in {folder}");
+    seeds
+}
+
+#[test]
+fn xlcfg() {
+    run(&configurations(".cfg"), toolstack::fuzz::xlcfg);
+}
+
+#[test]
+fn libxl_json() {
+    run(&configurations(".json"), toolstack::fuzz::document);
+}
+
+#[test]
+fn xend() {
+    run(&sample::xend_messages(), fuzz::xend);
+}
+
 #[test]
 fn bytes_of_no_format() {
     arbtest(|u| {
@@ -111,6 +139,9 @@ fn bytes_of_no_format() {
         fuzz::libxc(data);
         fuzz::libxl(data);
         fuzz::xl_header(data);
+        fuzz::xend(data);
+        toolstack::fuzz::xlcfg(data);
+        toolstack::fuzz::document(data);
         Ok(())
     })
     .budget(Duration::from_secs(1));

@@ -253,7 +253,7 @@ proptest! {
 
     #[test]
     fn xl_headers(config in proptest::option::of(vec(any::<u8>(), 0..300)), config_is_json: bool) {
-        let header = XlHeader { config, config_is_json };
+        let header = XlHeader { config, config_is_json, beyond: Vec::new() };
         let mut bytes = Vec::new();
         header.write(&mut bytes).expect("a short configuration");
         prop_assert_eq!(XlHeader::read(&mut Source::new(bytes.as_slice()), true).expect("sound"), header);

@@ -11,7 +11,11 @@ fn main() -> io::Result<()> {
     let corpus = Path::new(&corpus);
     let xl_pv = sample::xl_pv_file();
     let (header, stream) = xl_pv.split_at(sample::XL_PV_HEADER_BYTES);
+    let [offer, answer, frames] = sample::xend_messages().try_into().expect("three of them");
     let seeds = [
+        ("xend", "offer", offer),
+        ("xend", "answer", answer),
+        ("xend", "frames", frames),
         ("libxc", "pv_v2", sample::pv_image(ImageVersion::V2)),
         ("libxc", "pv_v3", sample::pv_image(ImageVersion::V3)),
         ("libxc", "hvm_v2", sample::hvm_image(ImageVersion::V2)),

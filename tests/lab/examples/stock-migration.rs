@@ -65,6 +65,7 @@ fn to_and_fro(
         memory_mib: if kind == GuestKind::Pv { 160 } else { 224 },
         workload,
         ip: Ipv4Addr::new(10, 77, 0, 101),
+        disk: true,
     };
     let start = Instant::now();
     let guest = lab.host("a")?.create_guest(&spec)?;

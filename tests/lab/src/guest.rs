@@ -57,7 +57,14 @@ pub struct GuestSpec {
     pub workload: WorkloadSpec,
     /// Its address, within 10.77.0.0/24 and from .100 on, where no host is.
     pub ip: Ipv4Addr,
+    /// Whether it has the hosts' shared disk, [`SHARED_DISK`], and works on that too. Of the guests
+    /// that run at one time one may.
+    pub disk: bool,
 }
+
+/// The disk that all hosts of a lab see, in every Dom0.
+pub const SHARED_DISK: &str = "/dev/vda";
+const GUEST_DISK: &str = "xvda";
 
 /// A guest that is somewhere in the lab. It is known by its address, so it stays the same one
 /// wherever it migrates.
@@ -107,8 +114,15 @@ impl GuestSpec {
             GuestKind::Pv => "pv",
             GuestKind::Pvh => "pvh",
         };
-        let [.., last] = self.ip.octets();
+        let mac = mac_text(self.ip);
         let WorkloadSpec { memory_mib, hot_mib, writes_per_s } = self.workload;
+        let (disk, disk_argument) = match self.disk {
+            true => (
+                format!("disk = [ \"phy:{SHARED_DISK},{GUEST_DISK},w\" ]\n"),
+                format!(" lab.disk=/dev/{GUEST_DISK}"),
+            ),
+            false => Default::default(),
+        };
         format!(
             "name = \"{name}\"\n\
              type = \"{kind}\"\n\
@@ -117,8 +131,10 @@ impl GuestSpec {
              kernel = \"/lab/guest/vmlinux\"\n\
              ramdisk = \"/lab/guest/initramfs\"\n\
              extra = \"console=hvc0 quiet mitigations=off lab.ip={ip} lab.memory={memory_mib} \
-             lab.hot={hot_mib} lab.writes={writes_per_s} lab.simd={SIMD_CHECK_SECONDS}\"\n\
-             vif = [ \"mac=00:16:3e:77:00:{last:02x},bridge=xenbr0\" ]\n\
+             lab.hot={hot_mib} lab.writes={writes_per_s} lab.simd={SIMD_CHECK_SECONDS}\
+             {disk_argument}\"\n\
+             {disk}\
+             vif = [ \"mac={mac},bridge=xenbr0,ip={ip}\" ]\n\
              # Emulated time-stamp reads are slow, and the emulator gets RDTSCP wrong.\n\
              tsc_mode = \"native\"\n\
              on_crash = \"preserve\"\n",
@@ -129,6 +145,16 @@ impl GuestSpec {
     }
 }
 
+/// The MAC address that goes with a guest's address.
+fn mac_of(ip: Ipv4Addr) -> [u8; 6] {
+    let [.., last] = ip.octets();
+    [0x00, 0x16, 0x3e, 0x77, 0x00, last]
+}
+
+fn mac_text(ip: Ipv4Addr) -> String {
+    mac_of(ip).map(|octet| format!("{octet:02x}")).join(":")
+}
+
 impl Host {
     /// Makes a guest with stock `xl create` and waits until its workload answers.
     ///
@@ -136,10 +162,18 @@ impl Host {
     /// What `xl` said, or why the workload does not answer with the end of the guest's console;
     /// [`LabError::Emulator`] when the check of the emulator fails in the guest.
     pub fn create_guest(&self, spec: &GuestSpec) -> Result<Guest> {
+        self.create_guest_with("xl", spec)
+    }
+
+    /// As [`create_guest`](Self::create_guest), with the `create` of another program.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn create_guest_with(&self, program: &str, spec: &GuestSpec) -> Result<Guest> {
         spec.check()?;
         let config = format!("/root/{}.cfg", spec.name);
         self.put_bytes(spec.xl_config().as_bytes(), &config, 0o644)?;
-        self.run_ok(&format!("xl create {config}"), CREATE_TIMEOUT)?;
+        self.run_ok(&format!("{program} create {config}"), CREATE_TIMEOUT)?;
         let guest = Guest { name: spec.name.clone(), ip: spec.ip };
         self.wait_for_workload(&guest)?;
         Ok(guest)
@@ -182,6 +216,12 @@ impl Host {
 }
 
 impl Guest {
+    /// Its MAC address.
+    #[must_use]
+    pub fn mac(&self) -> [u8; 6] {
+        mac_of(self.ip)
+    }
+
     /// A guest that something other than [`Host::create_guest`] made, with the workload in it.
     #[must_use]
     pub fn existing(name: &str, ip: Ipv4Addr) -> Self {

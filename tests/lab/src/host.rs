@@ -39,8 +39,13 @@ pub struct Host {
 }
 
 impl Host {
-    pub(crate) fn start(machine: Machine, images: &Images, folder: &Path) -> Result<Self> {
-        let qemu = Qemu::start(&machine, images, folder)?;
+    pub(crate) fn start(
+        machine: Machine,
+        images: &Images,
+        disk: &Path,
+        folder: &Path,
+    ) -> Result<Self> {
+        let qemu = Qemu::start(&machine, images, disk, folder)?;
         let server = CommandServer::new(&machine.name, machine.command_port);
         Ok(Self { machine, qemu, server })
     }

@@ -16,6 +16,8 @@ use crate::workdir::WorkDir;
 const BOOT_TIMEOUT: Duration = Duration::from_secs(240);
 /// The names of the hosts are single letters.
 const MAX_HOSTS: usize = 26;
+/// The disk that all hosts share. Takes only the room of what is written to it.
+const DISK_BYTES: u64 = 64 << 20;
 const LOG_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOCK_TIMEOUT: Duration = Duration::from_secs(20);
 const FIRST_COMMAND_PORT: u16 = 5000;
@@ -71,9 +73,10 @@ impl Lab {
         let machines: Vec<Machine> = specs.iter().zip(0u8..).map(machine).collect();
         let names: Vec<&str> = machines.iter().map(|machine| machine.name.as_str()).collect();
         let link = Link::create(&isolation, &names)?;
+        let disk = work.create_disk(DISK_BYTES)?;
         let hosts = machines
             .into_iter()
-            .map(|machine| Host::start(machine, images, work.path()))
+            .map(|machine| Host::start(machine, images, &disk, work.path()))
             .collect::<Result<Vec<_>>>()?;
         let mut lab = Self { hosts, link, work, _isolation: isolation };
         lab.boot().inspect_err(|_| lab.keep_logs())?;

@@ -21,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+mod capture;
 mod error;
 mod exec;
 mod guest;
@@ -37,9 +38,10 @@ mod signals;
 mod watch;
 mod workdir;
 
+pub use capture::{Capture, Sighting};
 pub use error::{LabError, Result};
 pub use exec::{Background, Output};
-pub use guest::{Guest, GuestKind, GuestSpec, VerifyReport, WorkloadSpec};
+pub use guest::{Guest, GuestKind, GuestSpec, SHARED_DISK, VerifyReport, WorkloadSpec};
 pub use host::{Domain, Host};
 pub use images::{Hypervisor, Images};
 pub use isolation::{Isolation, check_machine};

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::Ipv4Addr;
 
+use crate::capture::Capture;
 use crate::error::{LabError, Result};
 use crate::isolation::Isolation;
 use crate::program;
@@ -109,6 +110,15 @@ impl Link {
         counters_in(&table, &tap_name(host)).ok_or_else(|| {
             LabError::Missing(format!("there is no host `{host}` on this lab's link"))
         })
+    }
+
+    /// Starts to listen, as the outside observer, to what is sent to all on the link. Call it from
+    /// the thread that is in the lab's network.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn capture(&self) -> Result<Capture> {
+        Capture::start(BRIDGE)
     }
 
     fn isolate(&self, state: &str) -> Result<()> {

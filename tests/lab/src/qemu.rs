@@ -30,6 +30,13 @@ pub(crate) struct Machine {
     pub(crate) shell_port: u16,
 }
 
+/// The disk that every host sees as /dev/vda: one file, as from a storage network.
+///
+/// QEMU keeps nothing of a raw file to itself: what one machine has written is in this machine's
+/// page cache, where the others read it. "unsafe" ignores flushes, of which only a crash of this
+/// machine would make anything.
+const SHARED_DISK: &str = "if=none,id=shared,format=raw,cache=unsafe,file.locking=off";
+
 /// A running QEMU. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Qemu {
@@ -42,14 +49,19 @@ impl Qemu {
     ///
     /// The process is tied to the thread that calls this: call it from one that lives as long as
     /// the lab.
-    pub(crate) fn start(machine: &Machine, images: &Images, folder: &Path) -> Result<Self> {
+    pub(crate) fn start(
+        machine: &Machine,
+        images: &Images,
+        disk: &Path,
+        folder: &Path,
+    ) -> Result<Self> {
         let console = folder.join(format!("{}-console.log", machine.name));
         let said = folder.join(format!("{}-qemu.log", machine.name));
         let log = fs::File::create(&said).map_err(LabError::file("create", &said))?;
         let child = Command::new("setpriv")
             // The kernel kills QEMU when the lab is gone, however it went.
             .args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"])
-            .args(arguments(machine, images, &console))
+            .args(arguments(machine, images, disk, &console))
             // Ctrl-C is for the lab, which ends its machines itself.
             .process_group(0)
             .stdin(Stdio::null())
@@ -81,7 +93,7 @@ impl Drop for Qemu {
     }
 }
 
-fn arguments(machine: &Machine, images: &Images, console: &Path) -> Vec<String> {
+fn arguments(machine: &Machine, images: &Images, disk: &Path, console: &Path) -> Vec<String> {
     let Machine { name, .. } = machine;
     let [_, _, _, last] = machine.link_ip.octets();
     let link_mac = format!("52:54:00:77:00:{last:02x}");
@@ -118,6 +130,10 @@ fn arguments(machine: &Machine, images: &Images, console: &Path) -> Vec<String> 
         format!("user,id=command,restrict=on,{forwards}"),
         "-device".to_owned(),
         format!("virtio-net-pci,netdev=command,mac=52:54:00:77:01:{last:02x},romfile="),
+        "-drive".to_owned(),
+        format!("{SHARED_DISK},file={}", disk.display()),
+        "-device".to_owned(),
+        "virtio-blk-pci,drive=shared,share-rw=on".to_owned(),
     ]);
     arguments
 }

@@ -45,6 +45,15 @@ impl WorkDir {
         self.folder.path()
     }
 
+    /// Makes a file of zeroes to be a disk. Without an extension it is not kept among the logs.
+    pub(crate) fn create_disk(&self, bytes: u64) -> Result<PathBuf> {
+        let path = self.path().join("shared-disk");
+        File::create(&path)
+            .and_then(|file| file.set_len(bytes))
+            .map_err(LabError::file("create", &path))?;
+        Ok(path)
+    }
+
     /// Adds a log of its own.
     pub(crate) fn add(&self, name: &str, content: &[u8]) -> Result<()> {
         let path = self.path().join(name);

@@ -34,6 +34,9 @@ fn the_lab_does_what_it_promises() {
     a_shaped_link_is_that_slow(&lab);
     a_failed_migration_is_a_report(&lab, &guest);
     assert_eq!(guest.verify(SHORT * 3).expect("a pass").pages_wrong, 0);
+    the_disk_is_the_same_on_both_hosts(b, &guest);
+    devices_that_are_not_there_are_refused(a);
+    a_guest_obeys_reboot_and_shutdown(b, &guest);
 }
 
 fn pv_guest() -> GuestSpec {
@@ -43,6 +46,7 @@ fn pv_guest() -> GuestSpec {
         memory_mib: 128,
         workload: WorkloadSpec { memory_mib: 24, hot_mib: 4, writes_per_s: 100 },
         ip: Ipv4Addr::new(10, 77, 0, 101),
+        disk: true,
     }
 }
 
@@ -75,7 +79,7 @@ fn a_late_command_is_killed_with_its_children(host: &Host) {
     let error = host.run("sleep 4321 & sleep 4321", Duration::from_secs(1)).expect_err("late");
     assert!(matches!(error, LabError::Deadline { .. }), "{error}");
     assert!(started.elapsed() < Duration::from_secs(10));
-    let left = host.run("pgrep -f 'sleep 4321' | grep -v $$", SHORT).expect("pgrep");
+    let left = host.run("ps | grep '[s]leep 4321'", SHORT).expect("ps");
     assert_eq!(left.stdout_text().lines().count(), 0, "{}", left.stdout_text());
 }
 
@@ -166,4 +170,58 @@ fn a_failed_migration_is_a_report(lab: &Lab, guest: &Guest) {
     let said = back.sender.expect("it ended").stderr_text();
     assert!(said.contains("Failed to enable logdirty"), "{said}");
     assert!(guest.answers(SHORT).expect("a socket"));
+}
+
+/// The guest began on the other host: what it wrote there is what it reads here.
+fn the_disk_is_the_same_on_both_hosts(host: &Host, guest: &Guest) {
+    let stats = |name: &str| guest.stats().expect("stats")[name].as_u64().expect("a number");
+    let before = stats("disk_reads");
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(stats("disk_reads") > before + 5 && stats("disk_writes") > before);
+    assert_eq!((stats("disk_wrong"), stats("disk_errors")), (0, 0));
+    let backend = host.run_ok("xl block-list tested", SHORT).expect("a list").stdout_text();
+    assert!(backend.contains("/vbd/"), "{backend}");
+}
+
+/// The hotplug scripts say what is missing, and `xl` passes it on and leaves no domain.
+fn devices_that_are_not_there_are_refused(host: &Host) {
+    let config = |more: &str| {
+        format!(
+            "name = \"refused\"\ntype = \"pv\"\nmemory = 80\nkernel = \"/lab/guest/vmlinux\"\n{more}\n"
+        )
+    };
+    for (more, complaint) in [
+        ("vif = [ 'bridge=nobr0' ]", "Could not find bridge device nobr0"),
+        ("disk = [ 'vdev=xvda,script=block,target=/dev/none' ]", "/dev/none does not exist"),
+        ("disk = [ 'vdev=xvda,script=block,target=/dev/null' ]", "not a block device"),
+    ] {
+        host.put_bytes(config(more).as_bytes(), "/root/refused.cfg", 0o644).expect("a file");
+        let output = host.run("xl create -p /root/refused.cfg", SHORT).expect("xl");
+        let said = output.stderr_text();
+        assert!(output.status != 0 && said.contains(complaint), "{more}: {said}");
+    }
+    // A file comes through a loop device, which goes with the domain.
+    let file = config("disk = [ 'vdev=xvda,script=block,target=/root/file.img' ]");
+    host.put_bytes(file.as_bytes(), "/root/refused.cfg", 0o644).expect("a file");
+    host.run_ok("truncate -s 1M /root/file.img && xl create -p /root/refused.cfg", SHORT)
+        .expect("made");
+    let loops = || host.run_ok("losetup -a", SHORT).expect("loops").stdout_text();
+    assert!(loops().contains("/root/file.img"), "{}", loops());
+    host.run_ok("xl destroy refused", SHORT).expect("destroyed");
+    assert_eq!(loops(), "");
+    assert_eq!(host.domains().expect("domains").len(), 1);
+}
+
+fn a_guest_obeys_reboot_and_shutdown(host: &Host, guest: &Guest) {
+    let id = || host.domains().expect("domains").get(1).map(|domain| domain.id);
+    let before = id();
+    host.run_ok("xl reboot -w tested", SHORT * 3).expect("rebooted");
+    assert!(guest.answers(SHORT * 6).expect("a socket"), "it does not come up again");
+    assert!(id() > before, "it is the same domain");
+    host.run_ok("xl shutdown -w tested", SHORT * 3).expect("shut down");
+    // `xl` destroys what has shut down a moment later.
+    let deadline = Instant::now() + SHORT;
+    while id().is_some() {
+        assert!(Instant::now() < deadline, "it is still there");
+    }
 }

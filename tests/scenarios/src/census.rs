@@ -66,22 +66,44 @@ impl Census {
     }
 }
 
-/// Prints three parts with a line between them: processes that take part in migrations, domain ids
-/// that xenstore has nodes of, Xen's dump of all domains.
-const TRACE: &str = "for p in $(pidof xend-save-helper libxl-save-helper relay recorder xl); do\n\
-    echo \"$p $(tr '\\0' ' ' </proc/$p/cmdline)\"; done\n\
-    echo ==\n\
-    xenstore-list /local/domain; xenstore-list /libxl 2>/dev/null\n\
-    echo ==\n\
-    xl dmesg -c >/dev/null; xl debug-keys q; sleep 0.1; xl dmesg\n";
+/// Prints four parts with a line between them: processes that take part in migrations; what belongs
+/// to a domain, with the domain's id at the end of the line; what belongs to none that is there;
+/// Xen's dump of all domains.
+const TRACE: &str = r#"
+    for p in $(pidof xend-save-helper libxl-save-helper relay recorder xl xend); do
+        echo "$p $(tr '\0' ' ' </proc/$p/cmdline)"
+    done
+    echo ==
+    xenstore-list /local/domain | sed 's/^/xenstore nodes of domain /'
+    xenstore-list /libxl 2>/dev/null | sed "s/^/libxl's xenstore nodes of domain /"
+    for kind in $(xenstore-list /local/domain/0/backend 2>/dev/null); do
+        xenstore-list "/local/domain/0/backend/$kind" | sed "s/^/a $kind back end of domain /"
+    done
+    ls /var/lib/xen | sed -n 's/^userdata-[a-z]*\.\([0-9]*\)\..*/userdata of domain \1/p'
+    ls /sys/class/net | sed -n 's/^vif\([0-9]*\)\..*/a network interface of domain \1/p'
+    echo ==
+    vms=$(for id in $(xenstore-list /local/domain); do
+        xenstore-read "/local/domain/$id/vm" 2>/dev/null
+    done)
+    for uuid in $(xenstore-list /vm 2>/dev/null); do
+        case "$vms" in *$uuid*) ;; *) echo "xenstore nodes in /vm/$uuid" ;; esac
+    done
+    # What became of a guest stays for a while, for a source that missed it and asks.
+    grep -LE '"state": *"(running|declined)"' /var/lib/xend/migrations/*.json 2>/dev/null |
+        sed 's/^/the journal /'
+    echo ==
+    xl dmesg -c >/dev/null; xl debug-keys q; sleep 0.1; xl dmesg
+"#;
 
 /// What migrations might leave on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traces {
     /// Process id and command line of everything that takes part in a migration.
     pub processes: Vec<String>,
-    /// Ids of domains that have nodes in xenstore.
-    pub xenstore_ids: BTreeSet<u16>,
+    /// What belongs to a domain, in words, with the domain's id.
+    pub belongings: Vec<(String, u16)>,
+    /// What belongs to no domain that is there, in words.
+    pub orphans: Vec<String>,
     /// Ids of the domains Xen has.
     pub xen_ids: BTreeSet<u16>,
     /// Of these, the ones whose memory writes Xen tracks at this moment.
@@ -95,14 +117,19 @@ impl Traces {
     /// When the host does not answer, or Xen's dump does not have Dom0.
     pub fn look(host: &Host) -> Result<Self> {
         let text = host.run_ok(TRACE, ASK)?.stdout_text();
-        let mut parts = text.splitn(3, "==\n");
+        let mut parts = text.splitn(4, "==\n");
         let mut part = || parts.next().context("a part is missing");
         let processes = part()?.lines().map(|line| line.trim().to_owned()).collect();
-        let xenstore_ids = part()?.lines().filter_map(|line| line.trim().parse().ok()).collect();
+        let belonging = |line: &str| {
+            let id = line.rsplit(' ').next()?.parse().ok()?;
+            Some((line.to_owned(), id))
+        };
+        let belongings = part()?.lines().filter_map(belonging).collect();
+        let orphans = part()?.lines().map(str::to_owned).collect();
         let dump = part()?;
         let (xen_ids, tracked_ids) = read_dump(dump);
         ensure!(xen_ids.contains(&0), "host {}: Xen's dump is not whole: {dump}", host.name());
-        Ok(Self { processes, xenstore_ids, xen_ids, tracked_ids })
+        Ok(Self { processes, belongings, orphans, xen_ids, tracked_ids })
     }
 }
 

@@ -7,6 +7,7 @@ use lab::{Host, Link};
 
 use crate::census::Traces;
 use crate::rig::{ASK, Rig};
+use crate::toolstack::JOURNALS;
 
 /// Backends and xenstored take a moment after a domain has gone.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -40,17 +41,21 @@ fn leftovers_on(host: &Host, allowed: &[&str]) -> Result<Vec<String>> {
             note(format!("domain {} `{}` {}", domain.id, domain.name, domain.state));
         }
     }
-    let Traces { processes, xenstore_ids, xen_ids, tracked_ids } = Traces::look(host)?;
-    // One `xl` stays with each guest, to see to its reboot; after a failed migration it does not.
-    let (monitors, others): (Vec<_>, Vec<_>) = processes.into_iter().partition(|line| is_xl(line));
+    let Traces { processes, belongings, orphans, xen_ids, tracked_ids } = Traces::look(host)?;
+    // One stays with each guest, to see to its reboot; `xl`'s does not after a failed migration.
+    let (monitors, others): (Vec<_>, Vec<_>) =
+        processes.into_iter().partition(|line| is_monitor(line));
     for process in others {
         note(format!("process {process}"));
     }
     if monitors.len() > guests.len() {
-        note(format!("{} `xl` for {} guests: {monitors:?}", monitors.len(), guests.len()));
+        note(format!("{} monitors for {} guests: {monitors:?}", monitors.len(), guests.len()));
     }
-    for id in xenstore_ids.difference(&xen_ids) {
-        note(format!("xenstore nodes of domain {id}, which is gone"));
+    for (what, _) in belongings.iter().filter(|(_, id)| !xen_ids.contains(id)) {
+        note(format!("{what}, which is gone"));
+    }
+    for what in orphans {
+        note(what);
     }
     for id in tracked_ids {
         note(format!("domain {id} has log-dirty on"));
@@ -58,8 +63,11 @@ fn leftovers_on(host: &Host, allowed: &[&str]) -> Result<Vec<String>> {
     Ok(found)
 }
 
-fn is_xl(process: &str) -> bool {
-    process.split_whitespace().nth(1).is_some_and(|name| name.ends_with("xl"))
+/// `xend monitor DOMID`, or any `xl`, which keeps the command line it was started with.
+fn is_monitor(process: &str) -> bool {
+    let mut words = process.split_whitespace().skip(1);
+    let name = words.next().unwrap_or_default();
+    name.ends_with("xl") || (name.ends_with("xend") && words.next() == Some("monitor"))
 }
 
 /// Makes the link whole and unshaped.
@@ -79,9 +87,9 @@ pub fn restore_link(rig: &Rig) -> Result<()> {
 /// When a host does not answer.
 pub fn restore(rig: &Rig, allowed: &[&str]) -> Result<()> {
     for host in rig.hosts() {
-        // The `xl` of a guest that may stay has nothing to tell it from others: the domains of
+        // The monitor of a guest that may stay has nothing to tell it from others: the domains of
         // the others are destroyed, and theirs ends by itself.
-        for process in Traces::look(host)?.processes.iter().filter(|process| !is_xl(process)) {
+        for process in Traces::look(host)?.processes.iter().filter(|process| !is_monitor(process)) {
             let pid = process.split_whitespace().next().unwrap_or_default();
             host.run(&format!("kill -9 {pid}"), ASK)?;
         }
@@ -90,7 +98,24 @@ pub fn restore(rig: &Rig, allowed: &[&str]) -> Result<()> {
                 host.run(&format!("xl destroy {}", domain.id), DESTROY_TIMEOUT)?;
             }
         }
-        host.run("rm -rf /tmp/* /dev/shm/*", ASK)?;
+        host.run(&format!("rm -rf /tmp/* /dev/shm/* {JOURNALS}/*"), ASK)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_monitor;
+
+    #[test]
+    fn a_monitor_is_told_from_what_should_have_ended() {
+        for process in
+            ["12 xl create /root/a.cfg", "12 /usr/sbin/xend monitor 5", "12 xl monitor 5"]
+        {
+            assert!(is_monitor(process), "{process}");
+        }
+        for process in ["12 xend migrate-receive", "12 relay connect a:1", "12", "12 xend"] {
+            assert!(!is_monitor(process), "{process}");
+        }
+    }
 }

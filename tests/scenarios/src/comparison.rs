@@ -13,7 +13,9 @@ use crate::machine::Circumstances;
 use crate::rig::{Place, Rig};
 use crate::row;
 use crate::statistics::Spread;
+use crate::toolstack::Toolstack;
 use crate::traveller::{require_intact, usual};
+use crate::voyage::{Environment, Pairing, set_out};
 
 /// What is compared, and how often.
 #[derive(Debug, Clone, Serialize)]
@@ -32,6 +34,8 @@ pub struct Plan {
     pub writes_per_s: u32,
     /// What the link carries, in Mbit/s; 0 is as much as the emulation can.
     pub link_mbit: u32,
+    /// Whether the guest has a disk and uses it.
+    pub disk: bool,
 }
 
 /// What a guest needs besides the memory that is verified, in MiB.
@@ -67,6 +71,7 @@ impl Plan {
                 hot_mib: self.hot_mib,
                 writes_per_s: self.writes_per_s,
             },
+            disk: self.disk,
             ..usual(kind)
         }
     }
@@ -105,24 +110,46 @@ pub struct Run {
     pub pages_verified: u64,
 }
 
+/// One migration by a whole toolstack, in figures.
+#[derive(Debug, Clone, Serialize)]
+pub struct ToolstackRun {
+    /// `xend` or `xl`, on both sides.
+    pub toolstack: String,
+    /// From the start of the sender to its end.
+    pub total_ms: f64,
+    /// The longest time in which a client of the guest had no answer.
+    pub client_gap_ms: f64,
+    /// Bytes the sending host put on the link.
+    pub wire_bytes: u64,
+    /// CPU time of the sender's Dom0.
+    pub source_cpu_s: f64,
+    /// CPU time of the receiver's Dom0.
+    pub dest_cpu_s: f64,
+    /// Pages verified afterwards; none was wrong, or there would be no figures.
+    pub pages_verified: u64,
+}
+
 /// All that was measured.
 #[derive(Debug, Clone, Serialize)]
-pub struct Comparison {
+pub struct Comparison<R> {
     /// Where and when.
     pub circumstances: Circumstances,
     /// What.
     pub plan: Plan,
     /// Every migration, in order.
-    pub runs: Vec<Run>,
+    pub runs: Vec<R>,
     /// One entry per figure.
     pub summary: Vec<Figure>,
 }
 
-/// One figure of both helpers, over all runs.
+/// One figure of both sides of a comparison, over all runs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figure {
     /// What, with its unit.
     pub name: &'static str,
+    /// How many digits after the point mean something.
+    #[serde(skip)]
+    digits: usize,
     /// Ours.
     pub ours: Spread,
     /// Xen's own.
@@ -166,10 +193,50 @@ pub fn measure(rig: &Rig, guest: &Guest, from: Place, helper: Helper) -> Result<
     })
 }
 
-/// What is compared: a name with its unit, how to get it from a run, digits to show.
-type Column = (&'static str, fn(&Run) -> f64, usize);
+/// Migrates once with the same toolstack on both sides, `xend` over TCP and `xl` through a pipe, and
+/// measures. The guest is verified before this returns.
+///
+/// # Errors
+/// When the migration fails or a page is wrong.
+pub fn measure_toolstack(
+    rig: &Rig,
+    guest: &Guest,
+    from: Place,
+    toolstack: Toolstack,
+) -> Result<ToolstackRun> {
+    let pairing = match toolstack {
+        Toolstack::Xend => Pairing::XEND_TCP,
+        Toolstack::Stock => Pairing::XL,
+    };
+    let flight = set_out(rig, guest, from, pairing, &Environment::default())?;
+    let account = flight.finish(MIGRATION_TIMEOUT)?;
+    account.require_success()?;
+    let verified = require_intact(guest)?;
+    Ok(ToolstackRun {
+        toolstack: toolstack.to_string(),
+        total_ms: account.total.as_secs_f64() * 1000.0,
+        client_gap_ms: account.client.longest_gap_ms,
+        wire_bytes: account.wire_bytes,
+        source_cpu_s: account.source_cpu_seconds,
+        dest_cpu_s: account.dest_cpu_seconds,
+        pages_verified: verified.pages_verified,
+    })
+}
 
-const COLUMNS: &[Column] = &[
+/// What is compared: a name with its unit, how to get it from a run, digits to show.
+pub type Column<R> = (&'static str, fn(&R) -> f64, usize);
+
+/// What is told of whole toolstacks.
+pub const TOOLSTACK_COLUMNS: &[Column<ToolstackRun>] = &[
+    ("total time, s", |run| run.total_ms / 1000.0, 1),
+    ("client gap, ms", |run| run.client_gap_ms, 0),
+    ("on the wire, MiB", |run| run.wire_bytes as f64 / 1_048_576.0, 1),
+    ("Dom0 CPU source, s", |run| run.source_cpu_s, 1),
+    ("Dom0 CPU destination, s", |run| run.dest_cpu_s, 1),
+];
+
+/// What is told of helpers.
+pub const COLUMNS: &[Column<Run>] = &[
     ("total time, s", |run| run.total_ms / 1000.0, 1),
     ("client gap, ms", |run| run.client_gap_ms, 0),
     ("on the wire, MiB", |run| run.wire_bytes as f64 / 1_048_576.0, 1),
@@ -189,16 +256,16 @@ const COLUMNS: &[Column] = &[
 ///
 /// # Errors
 /// When there is no pair.
-pub fn summarise(pairs: &[(Run, Run)]) -> Result<Vec<Figure>> {
+pub fn summarise<R>(columns: &[Column<R>], pairs: &[(R, R)]) -> Result<Vec<Figure>> {
     ensure!(!pairs.is_empty(), "there is no pair to compare");
-    let figure = |&(name, value, _): &Column| {
+    let figure = |&(name, value, digits): &Column<R>| {
         let ours = Spread::of(pairs.iter().map(|(ours, _)| value(ours)))?;
         let stock = Spread::of(pairs.iter().map(|(_, stock)| value(stock)))?;
         let pair_ratios = Spread::of(pairs.iter().map(|(ours, stock)| value(ours) / value(stock)))?;
         let ratio_of_medians = ours.median / stock.median;
-        Some(Figure { name, ours, stock, ratio_of_medians, pair_ratios })
+        Some(Figure { name, digits, ours, stock, ratio_of_medians, pair_ratios })
     };
-    COLUMNS.iter().map(|column| figure(column).context("no figures")).collect()
+    columns.iter().map(|column| figure(column).context("no figures")).collect()
 }
 
 /// The figures as a table.
@@ -214,8 +281,8 @@ pub fn show(figures: &[Figure]) -> String {
         "of pairs",
         "low..high"
     ]];
-    for (figure, (_, _, digits)) in figures.iter().zip(COLUMNS) {
-        let number = |value: f64| format!("{value:.digits$}");
+    for figure in figures {
+        let number = |value: f64| format!("{value:.0$}", figure.digits);
         let ratio = |value: f64| format!("{value:.2}");
         rows.push(row![
             figure.name,
@@ -233,7 +300,7 @@ pub fn show(figures: &[Figure]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Run, show, summarise};
+    use super::{COLUMNS, Run, show, summarise};
 
     fn run(helper: &str, total_ms: f64) -> Run {
         Run {
@@ -259,7 +326,7 @@ mod tests {
         let pairs: Vec<(Run, Run)> = [(1000.0, 2000.0), (3000.0, 4000.0), (8000.0, 8000.0)]
             .map(|(ours, stock)| (run("xend", ours), run("stock", stock)))
             .into();
-        let figures = summarise(&pairs).expect("three pairs");
+        let figures = summarise(COLUMNS, &pairs).expect("three pairs");
         let total = &figures[0];
         assert_eq!((total.ours.median, total.stock.median), (3.0, 4.0));
         assert_eq!((total.ratio_of_medians, total.pair_ratios.median), (0.75, 0.75));
@@ -267,6 +334,6 @@ mod tests {
         let table = show(&figures);
         assert!(table.contains("total time, s"), "{table}");
         assert!(table.contains("0.50..1.00"), "{table}");
-        assert!(summarise(&[]).is_err());
+        assert!(summarise(COLUMNS, &[]).is_err());
     }
 }

@@ -11,7 +11,8 @@ use crate::ipc::{self, Said};
 use crate::progress::{self, Pass};
 use crate::rig::{ASK, Place, Rig};
 
-const PORT: u16 = 8002;
+/// Where the receiver listens.
+pub const PORT: u16 = 8002;
 /// How often the outside observer knocks.
 const WATCH_PERIOD: Duration = Duration::from_millis(20);
 /// How long the receiver may take to end after the sender has.
@@ -34,12 +35,24 @@ pub struct Route<'a> {
     pub receiver: Helper,
 }
 
+/// The two commands of a migration, for the shells of the two Dom0s.
+#[derive(Debug, Clone)]
+pub struct Orders {
+    /// What receives, listening on [`PORT`] of its host.
+    pub receive: String,
+    /// What sends.
+    pub send: String,
+    /// Whether the receiver is a server, which does not end with the migration.
+    pub serves: bool,
+}
+
 /// A migration under way.
 #[derive(Debug)]
 pub struct Flight<'a> {
     rig: &'a Rig,
     from: Place,
     recorded: bool,
+    serves: bool,
     sender: Background,
     receiver: Background,
     watch: Watch,
@@ -133,18 +146,35 @@ impl<'a> Flight<'a> {
             environment(route.sender),
             route.guest.name()
         );
+        let orders = Orders { receive, send, serves: false };
+        Self::launch(rig, route.guest, route.from, &orders, recorded)
+    }
+
+    /// Starts any two commands that migrate a guest.
+    ///
+    /// # Errors
+    /// When a host does not answer, or the receiver does not listen.
+    pub fn launch(
+        rig: &'a Rig,
+        guest: &Guest,
+        from: Place,
+        orders: &Orders,
+        recorded: bool,
+    ) -> Result<Self> {
+        let (source, dest) = (rig.host(from), rig.host(from.other()));
         let source_cpu_seconds = source.dom0_cpu_seconds()?;
         let dest_cpu_seconds = dest.dom0_cpu_seconds()?;
-        let receiver = dest.spawn(&receive)?;
+        let receiver = dest.spawn(&orders.receive)?;
         dest.wait_for_listener(PORT, LISTEN_TIMEOUT)?;
-        let watch = rig.lab().watch(route.guest.ip(), WATCH_PERIOD)?;
+        let watch = rig.lab().watch(guest.ip(), WATCH_PERIOD)?;
         let counters = rig.lab().link().counters(source.name())?;
         let started = Instant::now();
-        let sender = source.spawn(&send)?;
+        let sender = source.spawn(&orders.send)?;
         Ok(Self {
             rig,
-            from: route.from,
+            from,
             recorded,
+            serves: orders.serves,
             sender,
             receiver,
             watch,
@@ -240,7 +270,11 @@ impl<'a> Flight<'a> {
         let (source, dest) = (self.rig.host(self.from), self.rig.host(self.from.other()));
         let wire_bytes =
             self.rig.lab().link().counters(source.name())?.since(self.counters).sent_bytes;
-        let receiver = match self.receiver.wait(RECEIVER_GRACE) {
+        let receiver = match self.serves {
+            true => end_server(dest, self.receiver),
+            false => self.receiver.wait(RECEIVER_GRACE),
+        };
+        let receiver = match receiver {
             Ok(output) => Some(output),
             Err(LabError::Deadline { .. }) => None,
             Err(error) => return Err(error.into()),
@@ -293,6 +327,16 @@ impl Account {
     pub fn passes(&self) -> Vec<Pass> {
         self.source_record.as_ref().map(|record| progress::passes(&record.said)).unwrap_or_default()
     }
+}
+
+/// Ends a server once it has nothing left to receive. That it had to be ended is no failure.
+fn end_server(host: &lab::Host, server: Background) -> lab::Result<Output> {
+    let idle = host.run_ok(
+        "while ps | grep -v relay | grep -q '[m]igrate-receive'; do sleep 0.1; done",
+        RECEIVER_GRACE,
+    );
+    let output = server.kill()?;
+    idle.map(|_| Output { status: 0, ..output })
 }
 
 fn read_record(host: &lab::Host) -> Result<Record> {

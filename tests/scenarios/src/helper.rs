@@ -6,8 +6,6 @@ use lab::Host;
 
 /// Where the program under test is in each Dom0.
 pub const OURS: &str = "/lab/under-test/xend-save-helper";
-/// The `xend` program, for looking into streams.
-pub const XEND: &str = "/lab/under-test/xend";
 /// Where Xen's own helper is.
 pub const STOCK: &str = "/usr/lib/xen-4.17/bin/libxl-save-helper";
 

@@ -8,11 +8,15 @@ use anyhow::{Context, Result, ensure};
 use nix::unistd::geteuid;
 
 use crate::helper;
+use crate::rig::ASK;
+use crate::toolstack;
 use lab::Host;
 
 /// Another program to be put in the place of `xend-save-helper`, for instance Xen's own, to see
 /// how the scenarios judge it.
 pub const OVERRIDE: &str = "SCENARIOS_HELPER";
+/// The same for `xend`: another build of it.
+pub const OVERRIDE_XEND: &str = "SCENARIOS_XEND";
 
 /// Paths on this machine.
 #[derive(Debug, Clone)]
@@ -48,19 +52,19 @@ impl Programs {
         let stripped = workspace.join("target/under-test");
         std::fs::create_dir_all(&stripped)
             .with_context(|| format!("cannot create {}", stripped.display()))?;
-        let built = |name: &str| -> Result<PathBuf> {
+        let program = |name: &str, instead: &str| -> Result<PathBuf> {
+            if let Some(path) = env::var_os(instead) {
+                eprintln!("{instead}: {} is tested", path.display());
+                return Ok(path.into());
+            }
             let path = executable(&messages, name)
                 .with_context(|| format!("cargo built no program `{name}`"))?;
             strip(&path, &stripped.join(name))
         };
-        let helper = match env::var_os(OVERRIDE) {
-            Some(path) => {
-                eprintln!("{OVERRIDE}: {} is tested", path.display());
-                path.into()
-            }
-            None => built("xend-save-helper")?,
-        };
-        Ok(Self { helper, xend: built("xend")? })
+        Ok(Self {
+            helper: program("xend-save-helper", OVERRIDE)?,
+            xend: program("xend", OVERRIDE_XEND)?,
+        })
     }
 
     /// Puts them into a Dom0.
@@ -69,7 +73,11 @@ impl Programs {
     /// When the host does not take them.
     pub fn install(&self, host: &Host) -> Result<()> {
         host.put(&self.helper, helper::OURS, 0o755)?;
-        host.put(&self.xend, helper::XEND, 0o755)?;
+        host.put(&self.xend, toolstack::XEND, 0o755)?;
+        host.run_ok(
+            &format!("mkdir -p {0} && ln -sf {1} {0}/xl", toolstack::XEND_AS_XL, toolstack::XEND),
+            ASK,
+        )?;
         Ok(helper::install_recorder(host)?)
     }
 }

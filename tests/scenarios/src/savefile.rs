@@ -86,6 +86,31 @@ pub fn check_with_stock(file: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Where the layers of a saved file begin, from its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Where the guest's configuration begins.
+    pub config_at: u64,
+    /// Where libxl's stream begins.
+    pub libxl_at: u64,
+    /// Where the libxc image begins.
+    pub image_at: u64,
+}
+
+impl Head {
+    /// Of a saved file, or the beginning of one.
+    ///
+    /// # Errors
+    /// When it is not one.
+    pub fn of(file: &[u8]) -> Result<Self> {
+        ensure!(file.starts_with(b"Xen saved domain, xl format"), "this is no file of `xl save`");
+        let optional_bytes = u64::from(u32_at(file, XL_HEADER_BYTES - 4)?);
+        let libxl_at = XL_HEADER_BYTES + optional_bytes;
+        let image_at = libxl_at + LIBXL_HEADER_BYTES + LIBXL_RECORD_BYTES;
+        Ok(Self { config_at: XL_HEADER_BYTES + 4, libxl_at, image_at })
+    }
+}
+
 /// Offsets in a saved file, all from its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -127,10 +152,7 @@ impl Layout {
     /// # Errors
     /// When the file is not one.
     pub fn of(file: &[u8]) -> Result<Self> {
-        ensure!(file.starts_with(b"Xen saved domain, xl format"), "this is no file of `xl save`");
-        let optional_bytes = u64::from(u32_at(file, XL_HEADER_BYTES - 4)?);
-        let libxl_at = XL_HEADER_BYTES + optional_bytes;
-        let image_at = libxl_at + LIBXL_HEADER_BYTES + LIBXL_RECORD_BYTES;
+        let Head { config_at, libxl_at, image_at } = Head::of(file)?;
         let mut records = Vec::new();
         let mut at = image_at + IMAGE_HEADERS_BYTES;
         loop {
@@ -145,13 +167,7 @@ impl Layout {
             }
             at = record.end();
         }
-        Ok(Self {
-            config_at: XL_HEADER_BYTES + 4,
-            libxl_at,
-            image_at,
-            records,
-            length: file.len() as u64,
-        })
+        Ok(Self { config_at, libxl_at, image_at, records, length: file.len() as u64 })
     }
 
     /// The first record of a type, with its index in the image.

@@ -26,9 +26,14 @@ impl Drop for Guest {
 
 impl Guest {
     fn start(memory_mib: usize, hot_mib: usize, writes_per_s: usize) -> Self {
+        Self::start_with(memory_mib, hot_mib, writes_per_s, &[])
+    }
+
+    fn start_with(memory_mib: usize, hot_mib: usize, writes_per_s: usize, more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_guest-workload"))
             .args(["--memory-mib", &memory_mib.to_string(), "--hot-mib", &hot_mib.to_string()])
             .args(["--writes-per-s", &writes_per_s.to_string(), "--port", "0"])
+            .args(more)
             .stdout(Stdio::piped())
             .spawn()
             .expect("guest-workload");
@@ -202,6 +207,27 @@ fn a_stop_shows_as_a_gap_until_it_is_reset() {
     let stats = guest.ask_json("stats");
     assert!(stats["longest_gap_ms"].as_u64().expect("ms") < 395, "{stats}");
     assert!(stats["since_start"]["longest_gap_ms"].as_u64().expect("ms") >= 395, "{stats}");
+}
+
+#[test]
+fn a_disk_is_written_and_what_another_writes_there_is_found() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("a path");
+    let guest = Guest::start_with(1, 0, 0, &["--disk", path, "--disk-per-s", "200"]);
+    thread::sleep(Duration::from_millis(500));
+    let stats = guest.ask_json("stats");
+    let number = |stats: &Value, name: &str| stats[name].as_u64().expect("a number");
+    assert!(number(&stats, "disk_writes") > 128 && number(&stats, "disk_reads") > 10, "{stats}");
+    assert_eq!((number(&stats, "disk_wrong"), number(&stats, "disk_errors")), (0, 0), "{stats}");
+    assert!(number(&stats, "disk_last_ok_age_ms") < 400, "{stats}");
+    let begun = Instant::now();
+    while number(&guest.ask_json("stats"), "disk_wrong") == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the fault is not found");
+        file.as_file().write_all_at(&vec![7; 128 * PAGE_BYTES], 0).expect("overwritten");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let stats = guest.ask_json("stats");
+    assert!(stats["disk_faults"][0].as_str().expect("a text").contains("differs"), "{stats}");
 }
 
 #[test]

@@ -1,49 +1,99 @@
-//! The commands of the `xend` program, one file each.
+//! The `xend` program: global options, the table of commands, and one file for each command.
+//!
+//! It is called as `xl` is, also by the name `xl`: the same options, the same abbreviations, and
+//! where `xl` has a text for what happens, the same text and exit status. A command is a function
+//! `run(&Args) -> Result<ExitCode, Failure>` with one entry in the table of commands.
 
+mod affinity;
+mod args;
+mod c_numbers;
+mod columns;
+mod config_source;
+mod config_update;
+mod console;
+mod create;
+mod destroy;
+mod devices;
+mod dmesg;
+mod domains;
+mod failure;
+mod global;
+mod help;
+mod info;
+mod list;
+mod logger;
+mod memory;
+mod migrate;
+mod migrate_receive;
+mod monitor;
+mod names;
+mod options;
+mod output;
+mod poke;
+mod power;
+mod receive;
+mod recover;
+mod restore;
+mod save;
+mod sched;
 mod stream;
+mod table;
+mod top;
+mod transfer;
+mod uptime;
+mod vcpus;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use args::Args;
+use failure::Failure;
+use global::Start;
+use table::{Found, Run};
 
-/// Live migration of Xen guests.
-#[derive(Debug, Parser)]
-#[command(name = "xend", version)]
-pub struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
+/// What the program calls itself in messages that `xl` has no text for.
+const PROGRAM: &str = "xend";
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Look at saved guests and captured migrations.
-    #[command(subcommand)]
-    Stream(stream::Command),
-}
-
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// Of `xend stream`.
-    #[error(transparent)]
-    Stream(#[from] stream::Failure),
-}
-
-impl Failure {
-    /// What the program exits with.
-    pub fn exit_code(&self) -> ExitCode {
-        match self {
-            Failure::Stream(failure) => failure.exit_code(),
-        }
+/// Runs the program with the words of its command line, the program's own name first.
+#[must_use]
+pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match dispatch(words) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
     }
 }
 
-impl Cli {
-    /// Carries the command out.
-    pub fn run(&self) -> Result<(), Failure> {
-        match &self.command {
-            Command::Stream(command) => command.run()?,
+fn dispatch(words: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure> {
+    let args = match global::read(words)? {
+        Start::Command(args) => args,
+        Start::Version => {
+            output::print(format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION")))?;
+            return Ok(ExitCode::SUCCESS);
         }
-        Ok(())
+        Start::Help => {
+            output::print(help::overview(PROGRAM))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    logger::install(&args.global);
+    match table::find(&args.called) {
+        Found::Command(command) => run_command(&args.of(command)),
+        Found::Stock(name) => Err(help::only_in_stock(name)),
+        Found::Nothing if args.called == "help" => {
+            let about = args.words.first().map(String::as_str);
+            output::print(help::about(args.program, about))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Found::Nothing => Err(Failure::said("command not implemented\n")),
+    }
+}
+
+fn run_command(args: &Args) -> Result<ExitCode, Failure> {
+    let command = args.command;
+    if args.global.dry_run && !command.can_dry_run {
+        return Err(Failure::said("command does not implement -N (dryrun) option\n"));
+    }
+    match command.run {
+        Run::Here(run) | Run::Hidden(run) => run(args),
     }
 }

@@ -5,15 +5,26 @@ use std::io::{self, BufReader, BufWriter, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
+use super::args::Args;
+use super::failure::Failure as CommandFailure;
+use crate::error_line::error_line;
 use crate::stream::inspect::{Format, InspectError, Options, inspect};
 
 /// Buffer between the file and the decoder: page contents are skipped through it.
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// Look at saved guests and captured migrations.
+#[derive(Debug, Parser)]
+#[command(name = "xend stream")]
+struct Stream {
+    #[command(subcommand)]
+    command: Command,
+}
+
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+enum Command {
     /// Print a stream record by record.
     ///
     /// Exits with 0 if the stream could be read to its end (with --verify: if it is sound), with
@@ -21,8 +32,8 @@ pub(super) enum Command {
     Inspect(Inspect),
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Inspect {
+#[derive(Debug, clap::Args)]
+struct Inspect {
     /// Check everything the formats promise: order, completeness, zero padding.
     #[arg(long)]
     verify: bool,
@@ -49,7 +60,7 @@ enum From {
 
 /// Why `xend stream` failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+enum Failure {
     /// The file cannot be opened.
     #[error("cannot open {path}")]
     Open {
@@ -81,18 +92,22 @@ pub enum Failure {
 
 impl Failure {
     /// What the program exits with.
-    pub fn exit_code(&self) -> ExitCode {
+    fn exit_status(&self) -> u8 {
         match self {
-            Failure::Unsound { .. } => ExitCode::from(1),
-            Failure::Open { .. } | Failure::Inspect { .. } => ExitCode::from(2),
+            Failure::Unsound { .. } => 1,
+            Failure::Open { .. } | Failure::Inspect { .. } => 2,
         }
     }
 }
 
-impl Command {
-    pub(super) fn run(&self) -> Result<(), Failure> {
-        match self {
-            Command::Inspect(inspect) => inspect.run(),
+pub(super) fn run(args: &Args) -> Result<ExitCode, CommandFailure> {
+    let words = ["xend stream"].into_iter().chain(args.words.iter().map(String::as_str));
+    let Command::Inspect(inspect) = Stream::parse_from(words).command;
+    match inspect.run() {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(failure) => {
+            let status = failure.exit_status();
+            Err(CommandFailure::line(error_line(&failure)).with_status(status))
         }
     }
 }

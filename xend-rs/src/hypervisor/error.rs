@@ -46,6 +46,14 @@ pub enum HypervisorError {
         /// What Xen answered.
         source: io::Error,
     },
+    /// A call into Xen that is about the host, and no domain, failed.
+    #[error("{operation} failed")]
+    HostCall {
+        /// What was attempted, as a phrase ("get CPU topology").
+        operation: &'static str,
+        /// What Xen answered.
+        source: io::Error,
+    },
     /// Xen cannot track this guest's writes.
     #[error("{domid}: cannot track its writes: {why}")]
     NoTracking {
@@ -113,6 +121,7 @@ impl HypervisorError {
         match self {
             Self::NoXen { source, .. }
             | Self::Call { source, .. }
+            | Self::HostCall { source, .. }
             | Self::NoTracking { source, .. }
             | Self::Refused { source, .. }
             | Self::NoMemory { source, .. } => source.raw_os_error(),

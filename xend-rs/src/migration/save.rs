@@ -36,6 +36,11 @@ pub struct SaveOptions {
     pub policy: Policy,
     /// Threads that read guest memory where all of it must be read again and again.
     pub readers: NonZeroUsize,
+    /// What follows the image, to be sent right behind it.
+    pub trailer: &'static [u8],
+    /// After a success leave write tracking on. Turning it off takes time that a guest on its way
+    /// would wait; the caller does it once the guest runs elsewhere.
+    pub keep_tracking: bool,
 }
 
 /// Threads that reading is of use to. Each page's type is asked of Xen, which answers one at a time.
@@ -53,6 +58,8 @@ impl SaveOptions {
             verify: false,
             policy: policy::stock,
             readers: vcpus.min(most),
+            trailer: &[],
+            keep_tracking: false,
         }
     }
 }
@@ -203,7 +210,7 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         let mut records = self.guest.static_records()?;
         records.push(Record::StaticDataEnd);
         records.extend(self.guest.layout_records()?);
-        self.send_records(bytes, &records)
+        self.send_records(bytes, &records, &[])
     }
 
     fn pre_copy(&mut self) -> Result<(), PassEnd> {
@@ -268,7 +275,7 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
     }
 
     fn send_again_to_verify(&mut self) -> Result<(), PassEnd> {
-        self.send_records(Vec::new(), &[Record::Verify])?;
+        self.send_records(Vec::new(), &[Record::Verify], &[])?;
         self.unsent = PfnSet::full(self.guest.pfn_count());
         self.pass(Stage::Verify)?;
         Ok(())
@@ -278,18 +285,24 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         let started = Instant::now();
         let mut records = self.guest.suspended_records()?;
         records.push(Record::End);
-        self.send_records(Vec::new(), &records)?;
+        self.send_records(Vec::new(), &records, self.options.trailer)?;
         self.outgoing.drain()?;
         self.report.state = started.elapsed();
         Ok(())
     }
 
-    /// Queues `records`, behind `head`.
-    fn send_records(&mut self, head: Vec<u8>, records: &[Record]) -> Result<(), PassEnd> {
+    /// Queues `records`, between `head` and `tail`.
+    fn send_records(
+        &mut self,
+        head: Vec<u8>,
+        records: &[Record],
+        tail: &[u8],
+    ) -> Result<(), PassEnd> {
         let mut bytes = head;
         for record in records {
             write::record(&mut bytes, record).map_err(SaveFailure::BadRecord)?;
         }
+        bytes.extend_from_slice(tail);
         Ok(self.outgoing.send_bytes(bytes)?)
     }
 
@@ -320,7 +333,9 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
     ) -> Result<SaveReport, SaveError> {
         let domid = self.guest.domid();
         let failed = outcome.is_err();
-        self.stop_tracking();
+        if failed || !self.options.keep_tracking {
+            self.stop_tracking();
+        }
         let cancelled = self.cancel.is_cancelled();
         if failed {
             // Nobody wants what is still queued; a writer that waits for the peer must not hold us.

@@ -19,6 +19,14 @@ pub enum ToolstackError {
         /// What it was asked, as a phrase ("suspend the guest").
         request: &'static str,
     },
+    /// The toolstack tried, and says why it did not work.
+    #[error("could not {request}")]
+    Failed {
+        /// What it was asked, as a phrase ("suspend the guest").
+        request: &'static str,
+        /// Why it could not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The connection to the toolstack broke, or it asked to stop while it was waited for.
     #[error("lost the toolstack while asking it to {request}")]
     Lost {

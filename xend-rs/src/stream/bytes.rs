@@ -33,7 +33,8 @@ impl<'a> Fields<'a> {
         Fault::at(self.at - width, kind)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    /// The next `N` bytes.
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         let Some((field, _)) = self.bytes[self.at..].split_first_chunk::<N>() else {
             return Err(Fault::at(
                 self.bytes.len(),
@@ -74,6 +75,22 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn u64_be(&mut self) -> Result<u64, Fault> {
         Ok(u64::from_be_bytes(self.array()?))
+    }
+
+    /// The next `length` bytes.
+    pub(crate) fn bytes(&mut self, length: usize) -> Result<&'a [u8], Fault> {
+        let Some(bytes) = self.bytes[self.at..].get(..length) else {
+            return Err(Fault::at(
+                self.bytes.len(),
+                StreamErrorKind::BadLength {
+                    what: self.what,
+                    found: self.bytes.len() as u64,
+                    expected: Expected::AtLeast((self.at + length) as u64),
+                },
+            ));
+        };
+        self.at += length;
+        Ok(bytes)
     }
 
     /// Passes over a reserved field of `N` bytes.

@@ -59,6 +59,10 @@ pub enum Place {
         /// Type, once known.
         record_type: Option<libxc::RecordType>,
     },
+    /// A xend's answer to an offer.
+    XendAnswer,
+    /// A message of the conversation around the streams.
+    PeerMessage,
 }
 
 impl fmt::Display for Place {
@@ -72,6 +76,8 @@ impl fmt::Display for Place {
             Place::LibxlRecord { index, record_type: Some(t) } => {
                 write!(f, "libxl record {index} ({t})")
             }
+            Place::XendAnswer => write!(f, "answer of the peer"),
+            Place::PeerMessage => write!(f, "message of the peer"),
             Place::ImageHeader => write!(f, "libxc image header"),
             Place::DomainHeader => write!(f, "libxc domain header"),
             Place::LibxcRecord { index, record_type: None } => write!(f, "libxc record {index}"),

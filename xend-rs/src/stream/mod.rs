@@ -1,6 +1,7 @@
 //! The bytes of a migration: what travels between two hosts or lies in a save file.
 //!
-//! Three layers, each with a header of its own:
+//! Three layers, each with a header of its own (and, between two xends, [`xend`]'s messages
+//! around them):
 //!
 //! ```text
 //! xl save-file header + domain config      xl_header
@@ -20,6 +21,7 @@ pub mod inspect;
 pub mod libxc;
 pub mod libxl;
 pub mod source;
+pub mod xend;
 pub mod xl_header;
 
 pub use error::{Place, StreamError, StreamErrorKind};

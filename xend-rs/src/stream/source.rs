@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use crate::stream::error::StreamErrorKind;
+use crate::stream::error::{Place, StreamError, StreamErrorKind};
 
 /// How much a body may grow between two reads: the most that is allocated on a peer's word alone.
 const GROWTH_BYTES: usize = 64 << 10;
@@ -33,6 +33,11 @@ impl<R: Read> Source<R> {
         self.offset
     }
 
+    /// The reader itself. What is read from it directly is not counted.
+    pub fn get_mut(&mut self) -> &mut R {
+        &mut self.inner
+    }
+
     /// Gives the reader back.
     pub fn into_inner(self) -> R {
         self.inner
@@ -60,6 +65,16 @@ impl<R: Read> Source<R> {
             }
         }
         Ok(())
+    }
+
+    /// Fills `out` with a message of the conversation around the streams.
+    pub(crate) fn read_whole(
+        &mut self,
+        what: &'static str,
+        out: &mut [u8],
+    ) -> Result<(), StreamError> {
+        let place = Place::PeerMessage;
+        self.fill(what, out).map_err(|kind| StreamError { offset: self.offset, place, kind })
     }
 
     /// Reads `length` bytes into an emptied `out`, which grows as they arrive.

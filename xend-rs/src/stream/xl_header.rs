@@ -2,7 +2,7 @@
 //! configuration that comes with it.
 //!
 //! 32 bytes of magic, four words, then "optional data": a length and the configuration. Anything
-//! after the configuration is ignored by xl; it is read and dropped here, too.
+//! after the configuration is ignored by xl; a xend puts its [offer](crate::stream::xend) there.
 
 use std::io::{self, Read, Write};
 
@@ -10,6 +10,7 @@ use crate::stream::bytes::Fields;
 use crate::stream::error::{Expected, Fault, Place, StreamError, StreamErrorKind};
 use crate::stream::libxc::header::{read_header, unsupported};
 use crate::stream::source::Source;
+use crate::stream::xend::Offer;
 
 /// What every save file starts with.
 pub const MAGIC: [u8; 32] = *b"Xen saved domain, xl format\n \0 \r";
@@ -32,12 +33,14 @@ pub struct XlHeader {
     pub config: Option<Vec<u8>>,
     /// The configuration is JSON, as it has been since Xen 4.5, and not the text of an xl.cfg.
     pub config_is_json: bool,
+    /// What follows the configuration. A stock xl writes nothing there, and ignores it.
+    pub beyond: Vec<u8>,
 }
 
 impl XlHeader {
     /// A header as xl writes it, for a configuration in JSON.
     pub fn with_json(config: impl Into<Vec<u8>>) -> XlHeader {
-        XlHeader { config: Some(config.into()), config_is_json: true }
+        XlHeader { config: Some(config.into()), config_is_json: true, beyond: Vec::new() }
     }
 
     /// Writes header and configuration with one write.
@@ -49,9 +52,12 @@ impl XlHeader {
             data.extend(length.to_le_bytes());
             data.extend_from_slice(config);
             data.push(0);
+        } else if !self.beyond.is_empty() {
+            data.extend([0; CONFIG_LENGTH_BYTES]);
         }
+        data.extend_from_slice(&self.beyond);
         if data.len() > MAX_OPTIONAL_DATA_BYTES as usize {
-            let text = format!("a domain configuration of {} bytes is too long", data.len());
+            let text = format!("optional data of {} bytes is too long", data.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let mut buffer = MAGIC.to_vec();
@@ -76,12 +82,26 @@ impl XlHeader {
         source
             .fill_growing("the domain configuration", data_bytes as usize, &mut data)
             .map_err(|kind| StreamError { offset: source.offset(), place, kind })?;
-        let config = decode_config(&data, zero_fill).map_err(|f| StreamError {
+        let (config, beyond) = decode_config(&data, zero_fill).map_err(|f| StreamError {
             offset: start + f.at as u64,
             place,
             kind: f.kind,
         })?;
-        Ok(XlHeader { config, config_is_json: flags & FLAG_JSON != 0 })
+        Ok(XlHeader { config, config_is_json: flags & FLAG_JSON != 0, beyond })
+    }
+
+    /// The offer of a xend, if the header carries one.
+    ///
+    /// # Errors
+    /// If it starts like one and is none.
+    pub fn offer(&self) -> Result<Option<Offer>, StreamError> {
+        let before = self.config.as_ref().map_or(0, |config| config.len() + 1);
+        let start = CONFIG_OFFSET + before as u64;
+        Offer::decode(&self.beyond).map_err(|f| StreamError {
+            offset: start + f.at as u64,
+            place: Place::XlHeader,
+            kind: f.kind,
+        })
     }
 }
 
@@ -125,9 +145,10 @@ fn decode_words(fields: &mut Fields<'_>) -> Result<(u32, u32), Fault> {
     Ok((flags, data_bytes))
 }
 
-fn decode_config(data: &[u8], zero_fill: bool) -> Result<Option<Vec<u8>>, Fault> {
+/// The configuration, and what follows it.
+fn decode_config(data: &[u8], zero_fill: bool) -> Result<(Option<Vec<u8>>, Vec<u8>), Fault> {
     if data.is_empty() {
-        return Ok(None);
+        return Ok((None, Vec::new()));
     }
     let mut fields = Fields::new("optional data", data, zero_fill);
     let length = fields.u32()? as usize;
@@ -149,13 +170,17 @@ fn decode_config(data: &[u8], zero_fill: bool) -> Result<Option<Vec<u8>>, Fault>
         };
         return Err(Fault::at(end, kind));
     }
-    match config.split_last() {
-        Some((0, text)) => Ok(Some(text.to_vec())),
+    let config = match config.split_last() {
+        Some((0, text)) => Some(text.to_vec()),
         _ if zero_fill => {
-            Err(Fault::at(end, StreamErrorKind::NonZeroFill { what: "end of the configuration" }))
+            let kind = StreamErrorKind::NonZeroFill { what: "end of the configuration" };
+            return Err(Fault::at(end, kind));
         }
-        _ => Ok(Some(config.to_vec())),
-    }
+        // With something behind it, a length of 0 says that there is none.
+        None if !beyond.is_empty() => None,
+        _ => Some(config.to_vec()),
+    };
+    Ok((config, beyond.to_vec()))
 }
 
 #[cfg(test)]
@@ -186,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_file_may_carry_no_configuration_or_more_than_one_needs() {
-        let none = XlHeader { config: None, config_is_json: true };
+        let none = XlHeader { config: None, config_is_json: true, beyond: Vec::new() };
         assert_eq!(read(&written(&none), true).expect("sound"), none);
         let mut more = written(&XlHeader::with_json("{}"));
         more[44] += 2;

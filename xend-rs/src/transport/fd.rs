@@ -65,15 +65,20 @@ impl Channel {
         Ok(Self::Pipe(own))
     }
 
-    /// Waits until the descriptor is ready for `events`.
-    fn wait(&self, events: PollFlags, cancel: &Cancel) -> io::Result<()> {
+    /// Waits until the descriptor is ready for `events`: for ever, or until `limit` has passed.
+    fn wait(&self, events: PollFlags, cancel: &Cancel, limit: Option<Duration>) -> io::Result<()> {
         let fd = match self {
             Self::Pipe(file) | Self::File(file) => file.as_fd(),
             Self::Socket(fd) => fd.as_fd(),
         };
+        let started = Instant::now();
         loop {
             if cancel.is_cancelled() {
                 return Err(io::Error::other("cancelled"));
+            }
+            if let Some(limit) = limit.filter(|&limit| started.elapsed() >= limit) {
+                let text = format!("nothing moved for {} s", limit.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
             }
             let mut fds = [PollFd::new(fd, events)];
             match poll(&mut fds, PollTimeout::from(CANCEL_CHECK_MS)) {
@@ -104,6 +109,7 @@ pub struct FdSink {
     channel: Channel,
     cancel: Cancel,
     pace: Pace,
+    limit: Option<Duration>,
 }
 
 impl FdSink {
@@ -113,7 +119,12 @@ impl FdSink {
     /// If the descriptor cannot be examined, or a pipe not be opened again.
     pub fn new(fd: OwnedFd, cancel: Cancel) -> io::Result<Self> {
         let channel = Channel::new(fd, OpenOptions::new().write(true))?;
-        Ok(Self { channel, cancel, pace: Pace::new() })
+        Ok(Self { channel, cancel, pace: Pace::new(), limit: None })
+    }
+
+    /// From now on a peer that lets nothing move for `limit` is taken for dead.
+    pub fn set_limit(&mut self, limit: Option<Duration>) {
+        self.limit = limit;
     }
 }
 
@@ -137,7 +148,7 @@ impl Write for FdSink {
                     if matches!(self.channel, Channel::Pipe(_)) {
                         self.pace.rest(FREE_PIPE_BYTES);
                     }
-                    self.channel.wait(PollFlags::POLLOUT, &self.cancel)?;
+                    self.channel.wait(PollFlags::POLLOUT, &self.cancel, self.limit)?;
                 }
                 done => {
                     self.pace.moved(*done.as_ref().unwrap_or(&0));
@@ -188,6 +199,7 @@ pub struct FdSource {
     channel: Channel,
     cancel: Cancel,
     pace: Pace,
+    limit: Option<Duration>,
 }
 
 impl FdSource {
@@ -197,7 +209,12 @@ impl FdSource {
     /// If the descriptor cannot be examined, or a pipe not be opened again.
     pub fn new(fd: OwnedFd, cancel: Cancel) -> io::Result<Self> {
         let channel = Channel::new(fd, OpenOptions::new().read(true))?;
-        Ok(Self { channel, cancel, pace: Pace::new() })
+        Ok(Self { channel, cancel, pace: Pace::new(), limit: None })
+    }
+
+    /// From now on a peer that lets nothing move for `limit` is taken for dead.
+    pub fn set_limit(&mut self, limit: Option<Duration>) {
+        self.limit = limit;
     }
 }
 
@@ -215,7 +232,7 @@ impl Read for FdSource {
             match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.pace.rest(buffer.len().min(ARRIVED_BYTES));
-                    self.channel.wait(PollFlags::POLLIN, &self.cancel)?;
+                    self.channel.wait(PollFlags::POLLIN, &self.cancel, self.limit)?;
                 }
                 done => {
                     self.pace.moved(*done.as_ref().unwrap_or(&0));

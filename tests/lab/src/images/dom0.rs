@@ -15,9 +15,10 @@ const INITTAB: &str = include_str!("../../image/dom0-inittab");
 const PROFILE: &str = include_str!("../../image/dom0-profile");
 const SERVE: &str = include_str!("../../image/serve.sh");
 const VIF_SCRIPT: &str = include_str!("../../image/vif-bridge.sh");
+const BLOCK_SCRIPT: &str = include_str!("../../image/block.sh");
 
 /// Every script of the image: they are part of an image's name in the cache.
-pub(crate) const SCRIPTS: [&str; 5] = [INIT, INITTAB, PROFILE, SERVE, VIF_SCRIPT];
+pub(crate) const SCRIPTS: [&str; 6] = [INIT, INITTAB, PROFILE, SERVE, VIF_SCRIPT, BLOCK_SCRIPT];
 
 const XEN_BIN: &str = "usr/lib/xen-4.17/bin";
 const XEN_TOOLS: &[&str] = &[
@@ -76,6 +77,7 @@ pub(crate) fn build(parts: &Parts<'_>) -> Result<Vec<u8>> {
     archive.file("etc/group", 0o644, b"root:x:0:\n");
     archive.file("etc/xen/xl.conf", 0o644, b"autoballoon=\"off\"\n");
     archive.file("etc/xen/scripts/vif-bridge", 0o755, VIF_SCRIPT.as_bytes());
+    archive.file("etc/xen/scripts/block", 0o755, BLOCK_SCRIPT.as_bytes());
     archive.file("lab/serve", 0o755, SERVE.as_bytes());
     for (path, name, mode) in [
         (&*parts.binaries.relay, "lab/bin/relay", 0o755),

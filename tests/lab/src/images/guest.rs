@@ -7,7 +7,12 @@ use super::cpio::Archive;
 use super::{Binaries, busybox, kernel};
 use crate::error::{LabError, Result};
 
-pub(crate) const INIT: &str = include_str!("../../image/guest-init.sh");
+const INIT: &str = include_str!("../../image/guest-init.sh");
+const INITTAB: &str = include_str!("../../image/guest-inittab");
+const WORK: &str = include_str!("../../image/guest-work.sh");
+
+/// Every script of the image: they are part of an image's name in the cache.
+pub(crate) const SCRIPTS: [&str; 3] = [INIT, INITTAB, WORK];
 
 /// Builds the initramfs that every guest boots from.
 pub(crate) fn build(
@@ -23,6 +28,8 @@ pub(crate) fn build(
     archive.character_device("dev/console", 5, 1);
     busybox::add(&mut archive, busybox_root)?;
     archive.file("init", 0o755, INIT.as_bytes());
+    archive.file("etc/inittab", 0o644, INITTAB.as_bytes());
+    archive.file("lab/work", 0o755, WORK.as_bytes());
     for path in [&binaries.guest_workload, &binaries.simd_check] {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let content = fs::read(path).map_err(LabError::file("read", path))?;

@@ -23,6 +23,7 @@ pub(crate) const DOM0_MODULES: &[&str] = &[
     "failover",
     "net_failover",
     "virtio_net",
+    "virtio_blk",
     "llc",
     "stp",
     "bridge",

@@ -27,7 +27,7 @@ use binaries::Binaries;
 use selection::Selection;
 
 /// Raised when the way an image is put together changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// How many sets of images are kept besides the one in use, at 125 MiB each.
 const KEPT_SETS: usize = 4;
@@ -121,7 +121,9 @@ impl Recipe {
             fs::read(path).map_err(LabError::file("read", path))?.hash(&mut hasher);
         }
         dom0::SCRIPTS.hash(&mut hasher);
-        guest::INIT.hash(&mut hasher);
+        kernel::DOM0_MODULES.hash(&mut hasher);
+        kernel::GUEST_MODULES.hash(&mut hasher);
+        guest::SCRIPTS.hash(&mut hasher);
         Ok(format!("{}-{:016x}", self.packages.kernel.version, hasher.finish()))
     }
 }

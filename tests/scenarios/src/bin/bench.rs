@@ -1,4 +1,5 @@
-//! Compares our helper with Xen's own, as data: pairs of migrations in alternating order.
+//! Compares ours with Xen's own, helpers or whole toolstacks, as data: pairs of migrations in
+//! alternating order.
 
 #![forbid(unsafe_code)]
 
@@ -8,20 +9,31 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use lab::{GuestKind, HostSpec, Hypervisor};
+use lab::{Guest, GuestKind, HostSpec, Hypervisor};
 use scenarios::clean;
-use scenarios::comparison::{Comparison, Plan, Run, measure, show, summarise};
+use scenarios::comparison::{
+    COLUMNS, Column, Comparison, Plan, Run, TOOLSTACK_COLUMNS, ToolstackRun, measure,
+    measure_toolstack, show, summarise,
+};
 use scenarios::helper::Helper;
 use scenarios::machine::Circumstances;
 use scenarios::programs::workspace;
 use scenarios::rig::{Ground, Place, Rig};
+use scenarios::toolstack::Toolstack;
+use serde::Serialize;
 
-/// Compares xend-save-helper with Xen's own helper: one guest goes to and fro between two hosts,
-/// in turn with each helper on both sides.
+/// Compares xend-save-helper with Xen's own helper, or xend with xl: one guest goes to and fro
+/// between two hosts, in turn with each on both sides.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// Migrations with each helper.
+    /// Compare whole toolstacks, with an idle guest, instead of helpers behind xl.
+    #[arg(long)]
+    toolstack: bool,
+    /// Give the guest a disk, which it uses all the time.
+    #[arg(long)]
+    disk: bool,
+    /// Migrations with each of the two.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pairs: u32,
     /// The kind of guest.
@@ -36,9 +48,9 @@ struct Arguments {
     /// Of that, memory that is written all the time, in MiB.
     #[arg(long, default_value_t = 4)]
     hot_mib: u32,
-    /// Pages written per second.
-    #[arg(long, default_value_t = 200)]
-    rate: u32,
+    /// Pages written per second [default: 200, and 0 with --toolstack].
+    #[arg(long)]
+    rate: Option<u32>,
     /// What the link carries, in Mbit/s; 0 leaves it as fast as the emulation is. Below some 50
     /// the link is the bottleneck, and not the emulated processor.
     #[arg(long, default_value_t = 40)]
@@ -74,8 +86,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         memory_mib: arguments.memory_mib.unwrap_or(usual_mib),
         verified_mib: arguments.verified_mib,
         hot_mib: arguments.hot_mib,
-        writes_per_s: arguments.rate,
+        writes_per_s: arguments.rate.unwrap_or(if arguments.toolstack { 0 } else { 200 }),
         link_mbit: arguments.link_mbit,
+        disk: arguments.disk,
     };
     plan.check()?;
     let ground = Ground::prepare()?;
@@ -84,31 +97,43 @@ fn run(arguments: &Arguments) -> Result<()> {
     spec.memory_mib = spec.memory_mib.max(spec.dom0_memory_mib + plan.memory_mib + 300);
     let rig = ground.boot(spec)?;
     lab::end_tidily_on_signals()?;
-    compare(&rig, kind, plan).inspect_err(|_| rig.lab().keep_logs())
+    let compared = if arguments.toolstack {
+        let both = [Toolstack::Xend, Toolstack::Stock];
+        compare(&rig, kind, plan, both, measure_toolstack, say_toolstack, TOOLSTACK_COLUMNS)
+    } else {
+        compare(&rig, kind, plan, [Helper::Ours, Helper::Stock], measure, say, COLUMNS)
+    };
+    compared.inspect_err(|_| rig.lab().keep_logs())
 }
 
-fn compare(rig: &Rig, kind: GuestKind, plan: Plan) -> Result<()> {
+/// Of the two that are compared, ours comes first.
+fn compare<S: Copy + PartialEq, R: Clone + Serialize>(
+    rig: &Rig,
+    kind: GuestKind,
+    plan: Plan,
+    both: [S; 2],
+    measure: fn(&Rig, &Guest, Place, S) -> Result<R>,
+    say: fn(u32, &R),
+    columns: &[Column<R>],
+) -> Result<()> {
     let guest = rig.host(Place::A).create_guest(&plan.guest(kind))?;
     rig.lab().link().shape((plan.link_mbit > 0).then_some(plan.link_mbit))?;
     let mut runs = Vec::new();
     let mut pairs = Vec::new();
     for pair in 1..=plan.pairs {
         // Who is first changes, and with it the direction each of them goes in.
-        let order = if pair % 2 == 1 {
-            [Helper::Ours, Helper::Stock]
-        } else {
-            [Helper::Stock, Helper::Ours]
-        };
+        let ours_first = pair % 2 == 1;
+        let order = if ours_first { both } else { [both[1], both[0]] };
         let first = measure(rig, &guest, Place::A, order[0])?;
         say(pair, &first);
         let second = measure(rig, &guest, Place::B, order[1])?;
         say(pair, &second);
         runs.extend([first.clone(), second.clone()]);
-        pairs.push(if order[0] == Helper::Ours { (first, second) } else { (second, first) });
+        pairs.push(if ours_first { (first, second) } else { (second, first) });
     }
     let left = clean::leftovers(rig, &[guest.name()])?;
     ensure!(left.is_empty(), "something was left behind: {}", left.join("; "));
-    let summary = summarise(&pairs)?;
+    let summary = summarise(columns, &pairs)?;
     print!("\n{}", show(&summary));
     let circumstances = Circumstances::now(rig.host(Place::A))?;
     let path = keep(&Comparison { circumstances, plan, runs, summary })?;
@@ -130,7 +155,21 @@ fn say(pair: u32, run: &Run) {
     );
 }
 
-fn keep(comparison: &Comparison) -> Result<PathBuf> {
+fn say_toolstack(pair: u32, run: &ToolstackRun) {
+    println!(
+        "pair {pair}, {:>4}: {:.1} s, gap {:.0} ms, {:.1} MiB, Dom0 CPU {:.1} + {:.1} s, {} pages \
+         verified, 0 wrong",
+        run.toolstack,
+        run.total_ms / 1000.0,
+        run.client_gap_ms,
+        run.wire_bytes as f64 / 1_048_576.0,
+        run.source_cpu_s,
+        run.dest_cpu_s,
+        run.pages_verified
+    );
+}
+
+fn keep<R: Serialize>(comparison: &Comparison<R>) -> Result<PathBuf> {
     let folder = workspace().join("target/bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let name = comparison.circumstances.date.replace(':', "");

@@ -8,10 +8,14 @@
 mod alone;
 mod damage;
 mod digest;
+mod golden;
 mod journeys;
 mod kills;
+mod life;
+mod power;
 mod refusals;
 mod saves;
+mod toolstack;
 mod world;
 
 use std::env;
@@ -26,16 +30,20 @@ use world::World;
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let with_shadow: Vec<Scenario<World>> = [
+        golden::SCENARIOS,
+        power::SCENARIOS,
         alone::SCENARIOS,
         journeys::PV,
         saves::PV,
         damage::SCENARIOS,
         refusals::SCENARIOS,
         kills::SCENARIOS,
+        life::SCENARIOS,
+        &toolstack::with_shadow(),
     ]
     .concat();
     let without_shadow: Vec<Scenario<World>> =
-        [journeys::PVH, saves::PVH, digest::SCENARIOS].concat();
+        [journeys::PVH, saves::PVH, digest::SCENARIOS, &toolstack::without_shadow()].concat();
     if arguments.iter().any(|argument| argument == "--list") {
         for scenario in with_shadow.iter().chain(&without_shadow) {
             println!("{}: test", scenario.name);

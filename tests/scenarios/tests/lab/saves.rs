@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use lab::{GuestKind, Host};
 use scenarios::helper::Helper::{self, Ours, Stock};
-use scenarios::helper::XEND;
 use scenarios::programs::workspace;
 use scenarios::rig::ASK;
 use scenarios::runner::Scenario;
 use scenarios::savefile::{self, FILE};
+use scenarios::toolstack::XEND;
 use scenarios::traveller::{require_intact, small};
 
 use crate::world::World;

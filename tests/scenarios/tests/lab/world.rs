@@ -7,6 +7,7 @@ use lab::{Guest, GuestSpec};
 use scenarios::clean;
 use scenarios::programs::Programs;
 use scenarios::rig::{Place, Rig};
+use scenarios::toolstack::Toolstack;
 use scenarios::traveller::{find, require_intact};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -21,6 +22,7 @@ pub(crate) struct World {
 /// A guest that stays from one scenario to the next, so that not each has to boot its own.
 struct Resident {
     spec: GuestSpec,
+    maker: Toolstack,
     guest: Guest,
 }
 
@@ -41,7 +43,17 @@ impl World {
     /// A running guest as described, and where it is. It is made on host a unless the last
     /// scenario left it somewhere.
     pub(crate) fn guest(&mut self, spec: &GuestSpec) -> Result<(Guest, Place)> {
-        if let Some(resident) = self.resident.take_if(|resident| resident.spec == *spec) {
+        self.guest_by(Toolstack::Stock, spec)
+    }
+
+    /// As [`guest`](Self::guest), made by the toolstack of choice.
+    pub(crate) fn guest_by(
+        &mut self,
+        maker: Toolstack,
+        spec: &GuestSpec,
+    ) -> Result<(Guest, Place)> {
+        let same = |resident: &mut Resident| resident.spec == *spec && resident.maker == maker;
+        if let Some(resident) = self.resident.take_if(same) {
             let guest = resident.guest.clone();
             let place = find(&self.rig, &guest);
             if let Ok(place) = place
@@ -55,10 +67,16 @@ impl World {
         let guest = self
             .rig
             .host(Place::A)
-            .create_guest(spec)
-            .with_context(|| format!("cannot make the guest {}", spec.name))?;
-        self.resident = Some(Resident { spec: spec.clone(), guest: guest.clone() });
+            .create_guest_with(maker.program(), spec)
+            .with_context(|| format!("{maker} cannot make the guest {}", spec.name))?;
+        self.resident = Some(Resident { spec: spec.clone(), maker, guest: guest.clone() });
         Ok((guest, Place::A))
+    }
+
+    /// Ends the guest that the last scenario left, for one that needs the hosts to itself.
+    pub(crate) fn dismiss(&mut self) -> Result<()> {
+        self.resident = None;
+        clean::restore(&self.rig, &[])
     }
 
     /// The guest has to run where it was, whole, and nothing else may be on the hosts.

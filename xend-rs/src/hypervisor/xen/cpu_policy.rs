@@ -59,10 +59,10 @@ impl Xen {
 }
 
 /// libxenguest's own form of a policy.
-struct PolicyObject(NonNull<sys::xc_cpu_policy_t>);
+pub(super) struct PolicyObject(pub(super) NonNull<sys::xc_cpu_policy_t>);
 
 impl PolicyObject {
-    fn new(domid: Domid) -> Result<Self> {
+    pub(super) fn new(domid: Domid) -> Result<Self> {
         // SAFETY: it takes no arguments.
         let object = unsafe { sys::xc_cpu_policy_init() };
         NonNull::new(object).map(Self).ok_or_else(|| last_error("allocate CPU policy", domid))

@@ -122,3 +122,13 @@ pub fn error_from(
 pub fn check(result: c_int, operation: &'static str, domid: Domid) -> Result<c_int> {
     if result < 0 { Err(last_error(operation, domid)) } else { Ok(result) }
 }
+
+/// As [`check`], for a call that is about the host and no domain.
+pub fn check_host(result: c_int, operation: &'static str) -> Result<c_int> {
+    if result < 0 { Err(last_host_error(operation)) } else { Ok(result) }
+}
+
+/// The errno of the call about the host that has just failed.
+pub fn last_host_error(operation: &'static str) -> HypervisorError {
+    HypervisorError::HostCall { operation, source: io::Error::last_os_error() }
+}

@@ -182,6 +182,32 @@ pub fn support(xen: &Xen, domid: Domid, is_hvm: bool) -> Result<LogDirtySupport>
     Ok(LogDirtySupport::Missing(why))
 }
 
+impl Xen {
+    /// Ends write tracking that a killed process left on. Harmless where it is off, or where Xen
+    /// cannot track at all.
+    pub fn end_write_tracking(&self, domid: Domid) -> Result<()> {
+        let result = retry_busy(|| {
+            // SAFETY: this operation takes no memory argument.
+            let result = unsafe {
+                sys::xc_shadow_control(
+                    self.xch(),
+                    u32::from(domid.0),
+                    sys::XEN_DOMCTL_SHADOW_OP_OFF,
+                    ptr::null_mut(),
+                    0,
+                )
+            };
+            check(result, "stop write tracking", domid).map(drop)
+        });
+        match result {
+            Err(HypervisorError::NoSuchDomain { .. }) => Ok(()),
+            // EINVAL is what a Xen without shadow paging says of a PV guest.
+            Err(error) if matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => Ok(()),
+            other => other,
+        }
+    }
+}
+
 /// Xen lets one paging operation on a domain finish before it begins another one.
 fn retry_busy<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
     let deadline = Instant::now() + BUSY_TIMEOUT;

@@ -9,6 +9,7 @@ pub mod cpu_policy;
 pub mod domain;
 pub mod foreign;
 pub mod handles;
+pub mod host;
 pub mod hvm;
 pub mod hypercall_buffer;
 mod inherited_fd;

@@ -16,6 +16,7 @@ use counted::Counted;
 use crate::stream::inspect::{InspectError, Options, inspect};
 use crate::stream::libxc::PAGE_BYTES;
 use crate::stream::libxc::page_data::encode_head;
+use crate::stream::xend;
 use crate::stream::xl_header::XlHeader;
 use crate::stream::{Checks, Source, StreamError, StreamErrorKind};
 use crate::stream::{libxc as xc, libxl as xl};
@@ -58,6 +59,37 @@ pub fn xl_header(data: &[u8]) {
         assert!(first.items == second.items, "encoding the header again changed it");
     }
     check_inspector(data);
+}
+
+/// Reads `data` as what a xend says: an offer, an answer, and as many messages as there are.
+pub fn xend(data: &[u8]) {
+    // The longest that can be written back has been cut to what may be sent.
+    match xend::Offer::decode(data) {
+        Ok(None) => {}
+        Ok(Some(offer)) => {
+            let again = xend::Offer::decode(&offer.encode()).expect("what was written");
+            assert!(again == Some(offer), "encoding the offer again changed it");
+        }
+        Err(fault) => assert!(fault.at <= data.len(), "beyond {} bytes", data.len()),
+    }
+    let mut counted = Counted::new(data);
+    match xend::Answer::read_rest(&mut Source::new(&mut counted)) {
+        Ok(answer) => {
+            let bytes = answer.encode();
+            let rest = &bytes[xend::ANSWER_MAGIC.len()..];
+            let again = xend::Answer::read_rest(&mut Source::new(rest)).expect("what was written");
+            assert_eq!(again.verdict, answer.verdict, "encoding the answer again changed it");
+        }
+        Err(error) => check_error(&error, data),
+    }
+    let mut counted = Counted::new(data);
+    let mut source = Source::new(&mut counted);
+    loop {
+        match xend::Frame::read(&mut source) {
+            Ok(frame) => frame.write(&mut io::sink()).expect("room in memory"),
+            Err(error) => return check_error(&error, data),
+        }
+    }
 }
 
 /// Something decoded.

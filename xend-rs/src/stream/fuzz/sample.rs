@@ -6,6 +6,9 @@ use crate::stream::libxc::header::{DomainHeader, GuestType, ImageHeader, ImageVe
 use crate::stream::libxc::page_data::{PageEntry, encode_head};
 use crate::stream::libxc::{PAGE_BYTES, PageType, VcpuKind, VcpuState, write};
 use crate::stream::libxl::{self, Emulator, EmulatorId, XenstorePair};
+use crate::stream::xend::{
+    self, Answer, Frame, GuestNeeds, Offer, Request, Timing, Token, Verdict,
+};
 use crate::stream::xl_header::{CONFIG_OFFSET, XlHeader};
 
 const QEMU: Emulator = Emulator { id: EmulatorId::QemuUpstream, index: 0 };
@@ -146,4 +149,40 @@ fn tsc_info() -> TscInfo {
 /// Writing to memory cannot fail, and the samples are within every limit.
 fn built(written: std::io::Result<()>) {
     written.expect("a record within its limits, written to memory");
+}
+
+/// An offer, an answer without its magic, and one message of each kind.
+pub fn xend_messages() -> Vec<Vec<u8>> {
+    let token = Token::from_bytes([7; Token::BYTES]);
+    let needs = GuestNeeds {
+        total_pages: 1 << 16,
+        cpuid: vec![CpuidLeaf { leaf: 1, subleaf: !0, registers: [1, 2, 3, 4] }],
+        msrs: vec![MsrEntry { index: 0xce, value: 1 << 31 }],
+        ..GuestNeeds::default()
+    };
+    let versions = xend::our_versions();
+    let request = Request::Migrate;
+    let offer = Offer { versions: versions.clone(), request, token, capabilities: 0, needs };
+    let answer = Answer {
+        version: Some(xend::CURRENT),
+        versions,
+        verdict: Verdict::Refused,
+        token,
+        capabilities: 0,
+        problems: vec!["no bridge".to_owned()],
+        warnings: vec!["another clock".to_owned()],
+    };
+    let timing = Timing { step: "finish".to_owned(), micros: 1234 };
+    let mut frames = Vec::new();
+    for frame in [
+        Frame::KeepAlive,
+        Frame::Ready(token),
+        Frame::Running(vec![timing]),
+        Frame::Failed("no memory".to_owned()),
+        Frame::Handover(token),
+        Frame::Cancel("asked to".to_owned()),
+    ] {
+        frame.write(&mut frames).expect("room in memory");
+    }
+    vec![offer.encode(), answer.encode()[xend::ANSWER_MAGIC.len()..].to_vec(), frames]
 }

@@ -3,6 +3,7 @@
 mod args;
 mod churn;
 mod console;
+mod disk;
 mod gaps;
 mod memory;
 mod pace;

@@ -45,6 +45,13 @@ impl Page {
         self.0[SEQ]
     }
 
+    /// The page as it is on a disk, whatever machine reads it.
+    pub(crate) fn write_to(&self, bytes: &mut [u8; PAGE_BYTES]) {
+        for (word, place) in self.0.iter().zip(bytes.chunks_exact_mut(8)) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+    }
+
     /// Offset of the first byte in which the two pages differ.
     pub(crate) fn first_difference(&self, other: &Self) -> Option<usize> {
         let (word, (ours, theirs)) =

@@ -3,6 +3,7 @@
 use crate::args::Args;
 use crate::churn::Churn;
 use crate::console::Console;
+use crate::disk::Disk;
 use crate::gaps::{Clocks, Gaps};
 use crate::memory::{FoundBy, Memory, Wrong};
 use crate::pace::{Pace, Rate};
@@ -39,18 +40,20 @@ pub(crate) struct Workload {
     sweep_next: usize,
     last_sweep_ns: u64,
     last_status_ns: u64,
+    disk: Option<Disk>,
     console: Console,
     churn: Churn,
 }
 
 impl Workload {
-    /// Allocates and fills the memory.
+    /// Allocates and fills the memory, and starts on the disk if there is to be one.
     ///
     /// # Errors
-    /// When memory or a clock is not to be had.
+    /// When memory, a clock or the disk is not to be had.
     pub(crate) fn new(args: &Args, console: Console) -> Result<Self> {
         let memory = Memory::filled(args.pages)
             .with_context(|| format!("cannot allocate {} pages of memory", args.pages))?;
+        let disk = args.disk.as_ref().map(|path| Disk::start(path, args.disk_per_s)).transpose()?;
         let now = Clocks::read().context("cannot read the clocks")?;
         Ok(Self {
             tally: Tally::new(args.pages),
@@ -67,6 +70,7 @@ impl Workload {
             sweep_next: 0,
             last_sweep_ns: now.monotonic_ns,
             last_status_ns: now.monotonic_ns,
+            disk,
             console,
             churn: Churn::start().context("cannot start the churn thread")?,
         })
@@ -213,6 +217,9 @@ impl Workload {
             "churn": self.churn.stats(),
         });
         self.gaps.add_to(&mut stats);
+        if let Some(disk) = &self.disk {
+            disk.add_to(&mut stats);
+        }
         stats
     }
 }

@@ -1,0 +1,40 @@
+#!/bin/sh
+# What a lab guest does: one network interface, a disk if it has one, the check of the emulator,
+# the workload.
+for argument in $(cat /proc/cmdline); do
+    case "$argument" in
+    lab.ip=*) ip=${argument#lab.ip=} ;;
+    lab.memory=*) memory=${argument#lab.memory=} ;;
+    lab.hot=*) hot=${argument#lab.hot=} ;;
+    lab.writes=*) writes=${argument#lab.writes=} ;;
+    lab.disk=*) disk=${argument#lab.disk=} ;;
+    lab.simd=*) simd=${argument#lab.simd=} ;;
+    esac
+done
+for module in $(cat /lab/modules/order); do
+    insmod "/lab/modules/$module.ko" || echo "LAB-FAILED cannot load module $module"
+done
+
+# $1: what is waited for; the rest: the command that works once it is there.
+await() {
+    what=$1
+    shift
+    tries=0
+    until "$@" 2>/dev/null; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 50 ] || echo "LAB-FAILED no $what"
+        sleep 0.1
+    done
+}
+ip link set lo up
+await "network interface" ip link set eth0 up
+ip addr add "$ip/24" dev eth0
+[ -z "$disk" ] || await "disk $disk" [ -b "$disk" ]
+
+if ! /lab/bin/simd-check "$simd"; then
+    echo "LAB-FAILED the emulator corrupts SIMD registers"
+    exit 1
+fi
+/lab/bin/guest-workload --memory-mib "$memory" --hot-mib "$hot" --writes-per-s "$writes" \
+    ${disk:+--disk "$disk"}
+echo "LAB-FAILED the workload ended with status $?"

@@ -1,0 +1,279 @@
+//! `xend migrate`: a guest goes to another host.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+
+use super::args::Args;
+use super::config_source::{self, ConfigSource};
+use super::failure::Failure;
+use super::options::Long;
+use super::{domains, output, transfer};
+use crate::error_line::error_line;
+use crate::hypervisor::types::Domid;
+use crate::migration::Cancel;
+use crate::stream::xend::Token;
+use crate::toolstack::journal::{FileJournal, now_s};
+use crate::toolstack::migrate::here::{self, Here, PrepareError, Turn};
+use crate::toolstack::migrate::{self, Departure, MigrateError, Report, ask};
+use crate::toolstack::{Host, domain};
+use crate::transport::Peer;
+
+const LIVE: u8 = 1;
+const DEBUG: u8 = 2;
+const DRY_RUN: u8 = 3;
+const JSON: u8 = 4;
+const REPORT: u8 = 5;
+const PLAIN_TCP: u8 = 6;
+const TIMEOUT: u8 = 7;
+const CANCEL: u8 = 8;
+const LONG: &[Long] = &[
+    Long::flag("live", LIVE),
+    Long::flag("debug", DEBUG),
+    Long::flag("dry-run", DRY_RUN),
+    Long::flag("json", JSON),
+    Long::with_value("report", REPORT),
+    Long::flag("plain-tcp", PLAIN_TCP),
+    Long::with_value("timeout", TIMEOUT),
+    Long::flag("cancel", CANCEL),
+];
+
+/// What a destination that listens is named by.
+const TCP: &str = "tcp://";
+/// Where reports are kept.
+const REPORTS: &str = "/var/lib/xend/reports";
+/// How long a dead peer is waited for unless told otherwise.
+const TIMEOUT_S: u64 = 30;
+/// How long an answer to the offer is waited for: a stock xl gives none.
+const ANSWER_WAIT: Duration = Duration::from_secs(3);
+
+struct Wishes {
+    config_file: Option<String>,
+    ssh: String,
+    /// Nobody shall watch over it there.
+    unwatched: bool,
+    paused: bool,
+    keep_domid: bool,
+    verify: bool,
+    dry_run: bool,
+    json: bool,
+    report: Option<PathBuf>,
+    plain_tcp: bool,
+    timeout: Duration,
+    cancel: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let mut options = args.options("FC:s:epD", LONG);
+    let mut wishes = Wishes {
+        config_file: None,
+        ssh: "ssh".to_owned(),
+        unwatched: false,
+        paused: false,
+        keep_domid: false,
+        verify: false,
+        dry_run: args.global.dry_run,
+        json: false,
+        report: None,
+        plain_tcp: false,
+        timeout: Duration::from_secs(TIMEOUT_S),
+        cancel: false,
+    };
+    while let Some(given) = options.next()? {
+        match given.letter {
+            b'C' => wishes.config_file = Some(given.value.to_owned()),
+            b's' => given.value.clone_into(&mut wishes.ssh),
+            b'F' | b'e' => wishes.unwatched = true,
+            b'p' => wishes.paused = true,
+            b'D' => wishes.keep_domid = true,
+            DEBUG => wishes.verify = true,
+            DRY_RUN => wishes.dry_run = true,
+            JSON => wishes.json = true,
+            REPORT => wishes.report = Some(given.value.into()),
+            PLAIN_TCP => wishes.plain_tcp = true,
+            TIMEOUT => wishes.timeout = seconds(given.value)?,
+            CANCEL => wishes.cancel = true,
+            // Every migration is live.
+            _ => {}
+        }
+    }
+    let operands = options.operands(if wishes.cancel { 1 } else { 2 })?;
+    let host = Host::open()?;
+    let domid = domains::domid(domains::find(&host, operands[0])?);
+    if wishes.cancel {
+        return cancel(&host, domid, operands[0]);
+    }
+    migrate(args, &host, domid, operands[1], &wishes)
+}
+
+fn seconds(text: &str) -> Result<Duration, Failure> {
+    match text.parse() {
+        Ok(seconds @ 1..=86400) => Ok(Duration::from_secs(seconds)),
+        _ => Err(Failure::line(format_args!("--timeout {text}: a number of seconds was expected"))),
+    }
+}
+
+fn migrate(
+    args: &Args,
+    host: &Host,
+    domid: Domid,
+    destination: &str,
+    wishes: &Wishes,
+) -> Result<ExitCode, Failure> {
+    let peer = peer(args, destination, wishes)?;
+    let control = transfer::control(args, "migration sender")?;
+    let config = here::ConfigSource {
+        instead: instead(host, wishes.config_file.as_deref())?,
+        keep_domid: wishes.keep_domid,
+    };
+    let (config, identity, needs) =
+        here::prepare(host, domid, &config).map_err(|error| match error {
+            PrepareError::NoConfig => Failure::said(
+                "No config file stored for running domain and none supplied - cannot migrate.\n",
+            ),
+            error => Failure::from(error),
+        })?;
+    here::movable(host, domid, &config, true)?;
+    let busy = || Failure::line(format_args!("{} is being migrated already", identity.name));
+    let _turn = Turn::take(domid)?.ok_or_else(busy)?;
+    let departure = Departure {
+        domid,
+        config: config.to_json().into_bytes(),
+        needs,
+        peer,
+        token: Token::random()?,
+        check_only: wishes.dry_run,
+        verify: wishes.verify,
+        limit: wishes.timeout,
+        answer_wait: ANSWER_WAIT.min(wishes.timeout),
+        identity,
+    };
+    let stop = Cancel::default();
+    let link = departure.peer.connect(&stop, wishes.timeout).map_err(|error| {
+        Failure::line(format_args!("cannot connect to {}: {error}", departure.peer))
+    })?;
+    let journal = FileJournal::open()?;
+    let here = Here::new(host);
+    let again = |token| ask(&departure.peer, token, departure.limit);
+    let (report, result) =
+        migrate::migrate(&here, &journal, link, &stop, &departure, &control, &again);
+    keep(&report, wishes)?;
+    end(&report, result, wishes)
+}
+
+/// In xl's words, where it has some.
+fn end(
+    report: &Report,
+    result: Result<(), MigrateError>,
+    wishes: &Wishes,
+) -> Result<ExitCode, Failure> {
+    if wishes.json {
+        output::print(format!("{}\n", serde_json::to_string_pretty(report)?))?;
+    }
+    let error = match result {
+        Ok(()) if wishes.dry_run => {
+            output::warn(format!("{} can be migrated to {}\n", report.name, report.peer));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Ok(()) => {
+            log::info!("{}", report.summary());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(error) => error,
+    };
+    let line = error_line(&error);
+    let (before, after) = match error {
+        MigrateError::Refused(_) => ("", ""),
+        MigrateError::Undecided { .. } => ("** Migration failed during final handshake **\n", ""),
+        MigrateError::NotDestroyed(_) | MigrateError::NotResumed { .. } => ("", ""),
+        _ if wishes.dry_run => ("", ""),
+        _ if report.passes.is_empty() && report.stages.len() < 3 => ("", "Migration failed.\n"),
+        _ => ("", "Migration failed, resuming at sender.\n"),
+    };
+    Err(Failure::said(format!("{before}xend: {line}\n{after}")))
+}
+
+fn keep(report: &Report, wishes: &Wishes) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(report)? + "\n";
+    if let Some(path) = &wishes.report {
+        fs::write(path, &text)?;
+    }
+    if !wishes.dry_run {
+        let name = report.name.replace('/', "_");
+        let path = Path::new(REPORTS).join(format!("{name}-{}.json", now_s()));
+        if let Err(error) = fs::create_dir_all(REPORTS).and_then(|()| fs::write(&path, &text)) {
+            log::warn!("cannot keep the report in {}: {error}", path.display());
+        }
+    }
+    Ok(())
+}
+
+fn instead(
+    host: &Host,
+    file: Option<&str>,
+) -> Result<Option<crate::toolstack::config::DomainConfig>, Failure> {
+    let Some(file) = file else { return Ok(None) };
+    let text = ConfigSource::default().text(file)?;
+    config_source::parse(Some(host), file, &text).map(Some)
+}
+
+/// How the destination is reached.
+fn peer(args: &Args, destination: &str, wishes: &Wishes) -> Result<Peer, Failure> {
+    if let Some(address) = destination.strip_prefix(TCP) {
+        if !wishes.plain_tcp {
+            return Err(Failure::line(
+                "over tcp:// the guest's memory travels unencrypted: say --plain-tcp if the network \
+                 is to be trusted with it, or name the host alone to go through ssh",
+            ));
+        }
+        return Ok(Peer::Tcp(address.to_owned()));
+    }
+    if wishes.ssh.is_empty() {
+        return Ok(Peer::Command(destination.to_owned()));
+    }
+    let flag = |on: bool, text: &'static str| if on { text } else { "" };
+    let verbosity = match args.global.verbosity {
+        0 => String::new(),
+        n => format!(" -{}", "v".repeat(usize::from(n))),
+    };
+    Ok(Peer::Command(format!(
+        "exec {} {destination} xl{}{}{verbosity} migrate-receive{}{}{}",
+        wishes.ssh,
+        flag(
+            args.global.progress_with_cr || nix::unistd::isatty(std::io::stderr()) == Ok(true),
+            " -t"
+        ),
+        flag(args.global.timestamps, " -T"),
+        flag(wishes.unwatched, " -e"),
+        flag(wishes.verify, " -d"),
+        flag(wishes.paused, " -p"),
+    )))
+}
+
+/// Ends a migration that another process carries out.
+fn cancel(host: &Host, domid: Domid, name: &str) -> Result<ExitCode, Failure> {
+    const WAIT: Duration = Duration::from_secs(60);
+    let Some(pid) = Turn::holder(domid)? else {
+        return Err(Failure::line(format_args!("{name} is not being migrated")));
+    };
+    kill(pid, Signal::SIGTERM)?;
+    let deadline = Instant::now() + WAIT;
+    while Turn::holder(domid)? == Some(pid) {
+        if Instant::now() > deadline {
+            return Err(Failure::line(format_args!(
+                "process {pid} does not stop migrating {name}"
+            )));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    let is_here = host.xen.domain_info(domid).is_ok_and(|info| info.shutdown_reason.is_none());
+    if is_here && domain::name(host, domid)?.is_some_and(|name| !name.ends_with("--migratedaway")) {
+        output::warn(format!("the migration of {name} is cancelled: it runs here\n"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(Failure::line(format_args!("too late: {name} has been handed over to its destination")))
+}

@@ -1,0 +1,29 @@
+//! Letting a domain go on where it is.
+
+use super::{Result, home};
+use crate::hypervisor::types::Domid;
+use crate::hypervisor::xen::xenstore::Nodes;
+use crate::toolstack::Host;
+
+/// Lets a domain that was suspended go on here, as if it had not been.
+///
+/// # Errors
+/// If Xen or xenstored refuses; it can be tried again.
+pub fn resume(host: &Host, domid: Domid) -> Result<()> {
+    let request = format!("{}/control/shutdown", home(domid));
+    // A request that it has not seen yet would suspend it at once.
+    host.store.transaction(|store| {
+        if store.read(&request)?.as_deref() == Some("suspend") {
+            store.write(&request, "")?;
+        }
+        crate::hypervisor::xen::xenstore::Result::Ok(())
+    })?;
+    host.xen.resume_in_place(domid)?;
+    host.store.resumed(domid)?;
+    Ok(())
+}
+
+/// Lets a paused domain run.
+pub fn unpause(host: &Host, domid: Domid) -> Result<()> {
+    Ok(host.xen.unpause(domid)?)
+}

@@ -1,0 +1,181 @@
+//! Asking a guest to suspend itself, and waiting until it has.
+
+use std::time::{Duration, Instant};
+
+use super::home;
+use crate::hypervisor::HypervisorError;
+use crate::hypervisor::types::Domid;
+use crate::hypervisor::xen::xenstore::{Nodes, Watcher, XenstoreError};
+use crate::migration::Cancel;
+use crate::toolstack::Host;
+
+/// How long a guest may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SuspendLimits {
+    /// To take note of the request.
+    pub answer: Duration,
+    /// To stop after that.
+    pub stop: Duration,
+}
+
+impl Default for SuspendLimits {
+    /// libxl's: a minute for each.
+    fn default() -> Self {
+        Self { answer: Duration::from_secs(60), stop: Duration::from_secs(60) }
+    }
+}
+
+/// The guest is not suspended.
+#[derive(Debug, thiserror::Error)]
+pub enum SuspendError {
+    /// It took no note of the request, which has been taken back.
+    #[error("{domid}: the guest did not answer to being asked to suspend within {seconds} s")]
+    NoAnswer {
+        /// The guest.
+        domid: Domid,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// It took note and did not stop. It still may: it is to be resumed then.
+    #[error("{domid}: the guest agreed to suspend and did not within {seconds} s")]
+    NotStopped {
+        /// The guest.
+        domid: Domid,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// It stopped for another reason, or is being destroyed.
+    #[error("{domid}: the guest shut down with reason {reason} in place of suspending")]
+    ShutDown {
+        /// The guest.
+        domid: Domid,
+        /// Xen's `SHUTDOWN_*`.
+        reason: u32,
+    },
+    /// It was destroyed.
+    #[error("{domid}: the guest was destroyed while it was to be suspended")]
+    Destroyed {
+        /// The guest.
+        domid: Domid,
+    },
+    /// Somebody asked to stop. The request to the guest was taken back if it had not seen it.
+    #[error("{domid}: cancelled while the guest was suspending")]
+    Cancelled {
+        /// The guest.
+        domid: Domid,
+    },
+    /// Xen refused.
+    #[error(transparent)]
+    Hypervisor(#[from] HypervisorError),
+    /// xenstored refused.
+    #[error(transparent)]
+    Xenstore(#[from] XenstoreError),
+}
+
+/// How long to sleep at most where no event tells of what is waited for.
+const NAP: Duration = Duration::from_millis(20);
+const REQUEST: &str = "suspend";
+
+/// Suspends a guest: returns once all its vCPUs have stopped with that reason.
+///
+/// # Errors
+/// Where the guest does not suspend. After [`NotStopped`](SuspendError::NotStopped) and
+/// [`Cancelled`](SuspendError::Cancelled) it may still be about to: call
+/// [`resume`](super::resume) if it has.
+pub fn suspend(
+    host: &Host,
+    domid: Domid,
+    cancel: &Cancel,
+    limits: SuspendLimits,
+) -> Result<(), SuspendError> {
+    let node = format!("{}/control/shutdown", home(domid));
+    let mut waiting = Waiting { host, domid, cancel, watcher: Watcher::open()? };
+    // Before the request, so that no answer is missed.
+    waiting.watcher.watch(&node, "request")?;
+    waiting.watcher.watch("@releaseDomain", "release")?;
+    host.store.write(&node, REQUEST)?;
+    let answered = waiting.until(limits.answer, |waiting| {
+        if waiting.has_stopped()? {
+            return Ok(true);
+        }
+        Ok(waiting.host.store.read(&node)?.as_deref() != Some(REQUEST))
+    });
+    let seconds = limits.answer.as_secs();
+    match answered {
+        Ok(true) => {}
+        // Too late counts as in time, if it answered while the request was being taken back.
+        Ok(false) if waiting.take_back(&node)? => {
+            return Err(SuspendError::NoAnswer { domid, seconds });
+        }
+        Ok(false) => {}
+        Err(error) => {
+            waiting.take_back(&node)?;
+            return Err(error);
+        }
+    }
+    match waiting.until(limits.stop, Waiting::has_stopped)? {
+        true => Ok(()),
+        false => Err(SuspendError::NotStopped { domid, seconds: limits.stop.as_secs() }),
+    }
+}
+
+struct Waiting<'a> {
+    host: &'a Host,
+    domid: Domid,
+    cancel: &'a Cancel,
+    watcher: Watcher,
+}
+
+impl Waiting<'_> {
+    /// Waits until `done`; false if it was not in time.
+    fn until(
+        &mut self,
+        limit: Duration,
+        mut done: impl FnMut(&Self) -> Result<bool, SuspendError>,
+    ) -> Result<bool, SuspendError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if done(self)? {
+                return Ok(true);
+            }
+            if self.cancel.is_cancelled() {
+                return Err(SuspendError::Cancelled { domid: self.domid });
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            self.watcher.next(left.min(NAP))?;
+        }
+    }
+
+    /// Whether it has stopped to be moved.
+    fn has_stopped(&self) -> Result<bool, SuspendError> {
+        let domid = self.domid;
+        let info = match self.host.xen.domain_info(domid) {
+            Err(HypervisorError::NoSuchDomain { .. }) => {
+                return Err(SuspendError::Destroyed { domid });
+            }
+            other => other?,
+        };
+        if info.is_dying {
+            return Err(SuspendError::Destroyed { domid });
+        }
+        match info.shutdown_reason {
+            None => Ok(false),
+            Some(_) if info.is_suspended() => Ok(true),
+            Some(reason) => Err(SuspendError::ShutDown { domid, reason }),
+        }
+    }
+
+    /// Takes the request back; false if the guest has seen it.
+    fn take_back(&self, node: &str) -> Result<bool, XenstoreError> {
+        self.host.store.transaction(|store| {
+            if store.read(node)?.as_deref() != Some(REQUEST) {
+                return Ok(false);
+            }
+            store.write(node, "")?;
+            Ok(true)
+        })
+    }
+}

@@ -1,0 +1,144 @@
+//! The stream: memory and state, through the engine, and the devices meanwhile.
+
+use std::io::Read;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Receiver, locked};
+use crate::hypervisor::{DestinationGuest, MissingPolicies, RingFrames};
+use crate::migration::progress::Progress;
+use crate::migration::toolstack::{DestinationToolstack, ToolstackError};
+use crate::migration::{RestoreReport, restore};
+use crate::stream::xend::{self, Frame, PREFACE_BYTES, PREFACE_MAGIC};
+use crate::stream::{Source, libxl};
+use crate::toolstack::migrate::control::{Control, Event};
+use crate::toolstack::migrate::error::ReceiveError;
+use crate::toolstack::migrate::host::{DestinationHost, Incoming};
+use crate::toolstack::migrate::stage::{Stage, Step};
+use crate::transport::FdSource;
+
+/// How often a receiver shows that it is alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+impl<H: DestinationHost> Receiver<'_, H> {
+    /// Everything up to the end of the stream, and the devices meanwhile.
+    pub(super) fn transfer(
+        &mut self,
+        incoming: &mut H::Incoming,
+    ) -> Result<RestoreReport, ReceiveError> {
+        let mut first = [0; PREFACE_MAGIC.len()];
+        self.source.read_whole("the sender's choice of conversation", &mut first)?;
+        let mut before = first.to_vec();
+        if first == PREFACE_MAGIC {
+            let mut rest = [0; PREFACE_BYTES - PREFACE_MAGIC.len()];
+            self.source.read_whole("the sender's choice of conversation", &mut rest)?;
+            let version = xend::decode_preface(rest);
+            if !xend::our_versions().contains(&version) {
+                return Err(ReceiveError::Unexpected(format!("version {version} of xend's")));
+            }
+            self.version = Some(version);
+            before.clear();
+        }
+        let mut engine_guest = incoming.open_guest()?;
+        self.stage(Stage::PreCopy);
+        let (control, sink) = (self.control, &self.sink);
+        let alive = self.version.is_some();
+        let source = &mut self.source;
+        let (restored, prepared) = thread::scope(|scope| {
+            let (end, ended) = channel::<()>();
+            if alive {
+                scope.spawn(move || {
+                    while ended.recv_timeout(KEEP_ALIVE) == Err(RecvTimeoutError::Timeout) {
+                        if Frame::KeepAlive.write(&mut *locked(sink)).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            let devices = scope.spawn(|| {
+                let started = Instant::now();
+                let result = incoming.prepare_devices();
+                control.steps.reach(Step::Prepared);
+                result.map(|()| started.elapsed())
+            });
+            let restored = read_stream(&before, source, &mut engine_guest, control);
+            let waited = Instant::now();
+            let prepared = devices.join().expect("preparing devices does not panic");
+            drop::<Sender<()>>(end);
+            (restored, prepared.map(|took| (took, waited.elapsed())))
+        });
+        // A guest whose devices cannot be had is refused even if all its memory came.
+        let (prepared, waited) = prepared?;
+        let (frames, report) = restored?;
+        log::info!("devices were prepared in {} ms", prepared.as_millis());
+        self.time("finish", report.finish);
+        self.time("wait for devices", waited);
+        let started = Instant::now();
+        incoming.introduce(frames)?;
+        self.time("introduce", started.elapsed());
+        drop(engine_guest);
+        self.reach(Step::Received);
+        Ok(report)
+    }
+}
+
+/// The libxl stream, of which `before` has been read: its image into `guest`.
+fn read_stream<G: DestinationGuest>(
+    before: &[u8],
+    source: &mut Source<FdSource>,
+    guest: &mut G,
+    control: &Control,
+) -> Result<(RingFrames, RestoreReport), ReceiveError> {
+    let whole = before.chain(source);
+    let mut reader = libxl::Reader::new(whole)?;
+    expect(reader.next_record()?, &libxl::Record::LibxcContext)?;
+    let mut toolstack = Watcher { control };
+    let (frames, report) = restore(guest, &mut toolstack, reader.image())?;
+    expect(reader.next_record()?, &libxl::Record::End)?;
+    Ok((frames, report))
+}
+
+fn expect(found: Option<libxl::Record>, expected: &libxl::Record) -> Result<(), ReceiveError> {
+    match found {
+        Some(record) if record == *expected => Ok(()),
+        Some(record) => Err(ReceiveError::Unexpected(record.record_type().to_string())),
+        None => Err(ReceiveError::Unexpected("end".to_owned())),
+    }
+}
+
+/// The toolstack, as the engine tells it.
+struct Watcher<'a> {
+    control: &'a Control,
+}
+
+impl DestinationToolstack for Watcher<'_> {
+    fn static_data_done(&mut self, missing: MissingPolicies) -> Result<(), ToolstackError> {
+        if missing.cpuid || missing.msr {
+            let source = "the stream carries no CPU policy: it is from before Xen 4.14".into();
+            return Err(ToolstackError::Failed { request: "make up a CPU policy", source });
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        (self.control.show)(&Event::Progress(*progress));
+    }
+}
+
+/// Reads the whole of a saved guest into `incoming`: a restore from a file.
+///
+/// # Errors
+/// As [`receive`].
+pub(in crate::toolstack::migrate) fn restore_file<I: Incoming>(
+    incoming: &mut I,
+    source: &mut Source<FdSource>,
+    control: &Control,
+) -> Result<RestoreReport, ReceiveError> {
+    let mut guest = incoming.open_guest()?;
+    let (frames, report) = read_stream(&[], source, &mut guest, control)?;
+    drop(guest);
+    incoming.prepare_devices()?;
+    incoming.introduce(frames)?;
+    Ok(report)
+}

@@ -1,0 +1,188 @@
+//! This host, as a migration sees it: its Xen, its xenstore, the toolstack's own rooms.
+
+mod checks;
+mod departure;
+mod file;
+mod incoming;
+mod network;
+mod turn;
+
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use departure::{ConfigSource, PrepareError, movable, prepare};
+pub use file::{SaveFileError, Saved, create_file, save_to_file};
+pub use incoming::HereIncoming;
+pub use turn::Turn;
+
+use super::host::{DestinationHost, Domains, Findings, Found, HostError, SourceHost};
+use crate::hypervisor::types::Domid;
+use crate::hypervisor::xen::XenSource;
+use crate::hypervisor::xen::xenstore::Nodes;
+use crate::migration::Cancel;
+use crate::stream::xend::{GuestNeeds, Offer, Token};
+use crate::toolstack::announce::Announcing;
+use crate::toolstack::config::{DomainConfig, Uuid};
+use crate::toolstack::domain::{self, DomainError, NameError, SuspendError, SuspendLimits, names};
+use crate::toolstack::journal::Identity;
+use crate::toolstack::{Host, monitor};
+
+/// How long a guest may take to suspend after it was given up on.
+const LATE_SUSPEND: Duration = Duration::from_secs(3);
+const LATE_CHECK: Duration = Duration::from_millis(10);
+
+/// The host that this process runs on.
+#[derive(Debug)]
+pub struct Here<'h> {
+    host: &'h Host,
+    announced: Mutex<Vec<Announcing>>,
+}
+
+impl<'h> Here<'h> {
+    /// A view of `host`. Dropping it waits until the network has been told of guests that came.
+    pub fn new(host: &'h Host) -> Self {
+        Self { host, announced: Mutex::new(Vec::new()) }
+    }
+
+    fn is_suspended(&self, domid: Domid) -> Result<bool, HostError> {
+        let info = self.host.xen.domain_info(domid).map_err(failed("cannot find the guest"))?;
+        Ok(info.is_suspended())
+    }
+}
+
+/// Where a domain is marked with the attempt that brought it.
+fn mark(domid: Domid) -> String {
+    format!("/libxl/{}/xend-migration", domid.0)
+}
+
+/// `what` could not be done, because of this.
+fn failed<E: std::error::Error + Send + Sync + 'static>(
+    what: &str,
+) -> impl FnOnce(E) -> HostError + '_ {
+    move |error| HostError::because(what, error)
+}
+
+impl Domains for Here<'_> {
+    fn find(&self, uuid: &str) -> Result<Vec<Found>, HostError> {
+        let what = "cannot look for the guest";
+        let uuid: Uuid = uuid.parse().map_err(failed(what))?;
+        let mut found = Vec::new();
+        for listed in self.host.xen.domains().map_err(failed(what))? {
+            if listed.uuid != uuid.0 || listed.is_dying {
+                continue;
+            }
+            let domid = listed.domid;
+            let name = domain::name(self.host, domid).map_err(failed(what))?.unwrap_or_default();
+            let token = self.host.store.read(&mark(domid)).map_err(failed(what))?;
+            let suspended = self.host.xen.domain_info(domid).map_err(failed(what))?.is_suspended();
+            let token = token.and_then(|text| text.parse().ok());
+            found.push(Found { domid, name, suspended, token });
+        }
+        Ok(found)
+    }
+
+    fn stop_tracking(&self, domid: Domid) -> Result<(), HostError> {
+        self.host.xen.end_write_tracking(domid).map_err(failed("cannot end write tracking"))
+    }
+
+    fn resume(&self, domid: Domid) -> Result<(), HostError> {
+        domain::resume(self.host, domid).map_err(failed("cannot resume the guest"))
+    }
+
+    fn unpause(&self, domid: Domid) -> Result<(), HostError> {
+        let what = "cannot let the guest run";
+        let listed = self.host.xen.listed_domain(domid).map_err(failed(what))?;
+        if listed.is_some_and(|domain| !domain.is_paused) {
+            return Ok(());
+        }
+        domain::unpause(self.host, domid).map_err(failed(what))
+    }
+
+    fn rename(&self, domid: Domid, from: &str, to: &str) -> Result<(), HostError> {
+        domain::rename(self.host, domid, from, to).map_err(failed("cannot rename the guest"))
+    }
+
+    fn destroy(&self, domid: Domid) -> Result<(), HostError> {
+        match domain::destroy(self.host, domid) {
+            Err(DomainError::Name(NameError::Unknown { .. })) => Ok(()),
+            other => other.map_err(failed("cannot destroy the domain")),
+        }
+    }
+
+    fn start_monitor(&self, domid: Domid) -> Result<(), HostError> {
+        monitor::spawn(self.host, domid).map_err(failed("cannot start a monitor"))
+    }
+}
+
+impl SourceHost for Here<'_> {
+    type Guest = XenSource;
+
+    fn open_guest(&self, domid: Domid) -> Result<XenSource, HostError> {
+        XenSource::open(domid).map_err(failed("cannot move it"))
+    }
+
+    fn suspend(&self, domid: Domid, cancel: &Cancel) -> Result<(), HostError> {
+        let suspended = domain::suspend(self.host, domid, cancel, SuspendLimits::default());
+        if let Err(SuspendError::Cancelled { .. } | SuspendError::NotStopped { .. }) = suspended {
+            // It may have taken note and stop any moment, and whoever resumes it must see that.
+            let deadline = Instant::now() + LATE_SUSPEND;
+            while !self.is_suspended(domid)? && Instant::now() < deadline {
+                thread::sleep(LATE_CHECK);
+            }
+        }
+        suspended.map_err(failed("it did not suspend"))
+    }
+}
+
+impl<'h> DestinationHost for Here<'h> {
+    type Incoming = HereIncoming<'h>;
+
+    fn identify(&self, config: &[u8]) -> Result<Identity, HostError> {
+        let config = read_config(config)?;
+        let name = config.name();
+        if name.is_empty() || name.contains('/') || name.chars().any(char::is_control) {
+            return Err(HostError::new("the guest's configuration has no usable name"));
+        }
+        Ok(Identity { name: name.to_owned(), uuid: config.uuid().to_string() })
+    }
+
+    fn check(&self, config: &[u8], offer: Option<&Offer>) -> Result<Findings, HostError> {
+        checks::check(self.host, &read_config(config)?, offer.map(|offer| &offer.needs))
+    }
+
+    fn reserve(
+        &self,
+        config: &[u8],
+        needs: Option<&GuestNeeds>,
+        token: Token,
+    ) -> Result<HereIncoming<'h>, HostError> {
+        HereIncoming::reserve(self.host, &read_config(config)?, needs, token)
+    }
+
+    fn announce(&self, domid: Domid) {
+        let announced = network::announce(self.host, domid);
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner).extend(announced);
+    }
+}
+
+impl Drop for Here<'_> {
+    fn drop(&mut self) {
+        let announced = self.announced.get_mut().unwrap_or_else(PoisonError::into_inner);
+        announced.drain(..).for_each(Announcing::finish);
+    }
+}
+
+fn read_config(config: &[u8]) -> Result<DomainConfig, HostError> {
+    DomainConfig::from_json(config).map_err(failed("the guest's configuration cannot be used"))
+}
+
+/// Whether somebody else than the guest itself has one of the names that it needs here.
+fn holder_of(host: &Host, name: &str, uuid: Uuid) -> Result<Option<Domid>, HostError> {
+    let what = "cannot look for names";
+    let Some(holder) = names::find_by_name(host, name).map_err(failed(what))? else {
+        return Ok(None);
+    };
+    let is_itself = names::uuid(host, holder).map_err(failed(what))? == uuid;
+    Ok((!is_itself).then_some(holder))
+}

@@ -1,0 +1,168 @@
+//! What a migration did, for people and for programs.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::stage::Stage;
+use crate::migration::{PassReport, SaveReport};
+use crate::stream::xend::Timing;
+use crate::toolstack::journal::now_s;
+
+/// The account of an outgoing migration. Times are in milliseconds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// The guest.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: String,
+    /// Its domain here.
+    pub domid: u16,
+    /// Where it went.
+    pub peer: String,
+    /// The attempt, as the journals know it.
+    pub token: String,
+    /// The conversation: `xl`, or `xend` with its version. Empty if it did not come to one.
+    pub conversation: String,
+    /// `migrated`, `checked`, `failed`, `cancelled` or `undecided`.
+    pub outcome: &'static str,
+    /// Why, unless it went well.
+    pub error: Option<String>,
+    /// What the destination warned of.
+    pub warnings: Vec<String>,
+    /// When it began, in seconds since 1970.
+    pub started_s: u64,
+    /// How long it took.
+    pub total_ms: f64,
+    /// How long each stage took.
+    pub stages: Vec<StageTime>,
+    /// The passes over memory: live rounds, then the one over the suspended guest.
+    pub passes: Vec<Pass>,
+    /// Bytes of the memory image.
+    pub sent_bytes: u64,
+    /// From the request to suspend to the destination's word that the guest runs, as seen here.
+    pub stopped_ms: Option<f64>,
+    /// The parts of that at the source.
+    pub source: Vec<StepTime>,
+    /// Its parts at the destination, where that is a xend.
+    pub destination: Vec<StepTime>,
+}
+
+/// How long a stage took.
+#[derive(Clone, Debug, Serialize)]
+pub struct StageTime {
+    /// Which.
+    pub stage: Stage,
+    /// How long.
+    pub ms: f64,
+}
+
+/// How long a step took.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepTime {
+    /// Which.
+    pub step: String,
+    /// How long.
+    pub ms: f64,
+}
+
+/// A pass over memory.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pass {
+    /// Pages whose contents were sent.
+    pub data_pages: u64,
+    /// Pages without memory.
+    pub empty_pages: u64,
+    /// Pages that were put off.
+    pub owed_pages: u64,
+    /// How long it took.
+    pub ms: f64,
+}
+
+/// A duration as the report has it.
+pub(super) fn ms(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+impl Report {
+    /// Takes over what the engine measured.
+    pub(super) fn add_save(&mut self, save: &SaveReport) {
+        let pass = |pass: &PassReport| Pass {
+            data_pages: pass.data_pages,
+            empty_pages: pass.empty_pages,
+            owed_pages: pass.owed_pages,
+            ms: ms(pass.duration),
+        };
+        self.passes = save.rounds.iter().chain([&save.last_pass]).map(pass).collect();
+        self.sent_bytes = save.sent_bytes;
+        self.step("suspend", save.suspend);
+        self.step("last pass", save.last_pass.duration);
+        self.step("state", save.state);
+    }
+
+    /// Adds a step of the source's.
+    pub(super) fn step(&mut self, step: &str, duration: Duration) {
+        self.source.push(StepTime { step: step.to_owned(), ms: ms(duration) });
+    }
+
+    /// Adds what the destination said.
+    pub(super) fn add_destination(&mut self, timings: &[Timing]) {
+        let step = |t: &Timing| StepTime { step: t.step.clone(), ms: f64::from(t.micros) / 1000.0 };
+        self.destination = timings.iter().map(step).collect();
+    }
+
+    /// One line for a person.
+    pub fn summary(&self) -> String {
+        let pages: u64 = self.passes.iter().map(|p| p.data_pages).sum();
+        let stopped = match self.stopped_ms {
+            Some(ms) => format!(", stopped for {ms:.0} ms"),
+            None => String::new(),
+        };
+        format!(
+            "{} rounds, {pages} pages, {} MiB in {:.1} s{stopped}",
+            self.passes.len().saturating_sub(1),
+            self.sent_bytes >> 20,
+            self.total_ms / 1000.0,
+        )
+    }
+}
+
+/// Measures stages and steps.
+#[derive(Debug)]
+pub(super) struct Clock {
+    started: Instant,
+    stage: Option<(Stage, Instant)>,
+    /// When the guest was asked to suspend.
+    pub(super) stopped: Option<Instant>,
+}
+
+impl Clock {
+    pub(super) fn start(report: &mut Report) -> Self {
+        report.started_s = now_s();
+        Self { started: Instant::now(), stage: None, stopped: None }
+    }
+
+    /// A stage begins, and the one before ends. The same stage again goes on.
+    pub(super) fn enter(&mut self, stage: Stage, report: &mut Report) {
+        if self.stage.is_none_or(|(current, _)| current != stage) {
+            self.leave(report);
+            self.stage = Some((stage, Instant::now()));
+        }
+    }
+
+    fn leave(&mut self, report: &mut Report) {
+        if let Some((stage, since)) = self.stage.take() {
+            report.stages.push(StageTime { stage, ms: ms(since.elapsed()) });
+        }
+    }
+
+    /// The guest runs again, wherever.
+    pub(super) fn runs_again(&mut self, report: &mut Report) {
+        report.stopped_ms = self.stopped.take().map(|since| ms(since.elapsed()));
+    }
+
+    pub(super) fn end(&mut self, report: &mut Report) {
+        self.leave(report);
+        report.total_ms = ms(self.started.elapsed());
+    }
+}

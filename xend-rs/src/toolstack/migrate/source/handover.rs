@@ -1,0 +1,166 @@
+//! The point of no return, and both sides of it.
+
+use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Sender, unexpected};
+use crate::error_line::error_line;
+use crate::stream::xend::{Frame, Verdict};
+use crate::toolstack::journal::{Side, SourceState};
+use crate::toolstack::migrate::ear::Heard;
+use crate::toolstack::migrate::error::MigrateError;
+use crate::toolstack::migrate::host::SourceHost;
+use crate::toolstack::migrate::stage::{Stage, Step};
+use crate::toolstack::migrate::words::GO;
+
+impl<H: SourceHost> Sender<'_, H> {
+    /// Everything is there: waits until the destination says so, and does meanwhile what it must
+    /// before it hands over.
+    pub(super) fn await_ready(&mut self) -> Result<(), MigrateError> {
+        self.stage(Stage::Commitment);
+        let started = Instant::now();
+        let identity = &self.departure.identity;
+        self.host.rename(self.departure.domid, &identity.name, &identity.away_name())?;
+        if self.version.is_some() {
+            // A peer that can be asked: this takes nothing away from the guest if we go now.
+            self.note(SourceState::Given).map_err(MigrateError::Journal)?;
+        }
+        self.report.step("rename and journal", started.elapsed());
+        let started = Instant::now();
+        loop {
+            match self.ear.next(None) {
+                // One that comes late.
+                Some(Heard::Answer(_)) => {}
+                Some(Heard::Ready(None)) if self.version.is_none() => break,
+                Some(Heard::Ready(Some(token)))
+                    if self.version.is_some() && token == self.departure.token =>
+                {
+                    break;
+                }
+                Some(Heard::Lost(why) | Heard::Failed(why)) => return Err(MigrateError::Peer(why)),
+                Some(other) => return Err(unexpected(&other)),
+                None if self.ear.is_cancelled() => return Err(self.tell_cancelled()),
+                None => {}
+            }
+        }
+        self.report.step("wait for ready", started.elapsed());
+        self.control.line("migration sender: Target has acknowledged transfer.");
+        if self.version.is_none() {
+            self.note(SourceState::Given).map_err(MigrateError::Journal)?;
+        }
+        self.reach(Step::Given);
+        if self.ear.commit() { Ok(()) } else { Err(self.tell_cancelled()) }
+    }
+
+    /// The peer would find out by itself that the connection is closed; so it knows why.
+    fn tell_cancelled(&mut self) -> MigrateError {
+        if self.version.is_some() {
+            let _ = Frame::Cancel("cancelled at the source".to_owned()).write(&mut self.sink);
+        }
+        MigrateError::Cancelled
+    }
+
+    /// The point of no return.
+    pub(super) fn hand_over(&mut self, guest: H::Guest) -> Result<(), MigrateError> {
+        self.control.line("migration sender: Giving target permission to start.");
+        let started = Instant::now();
+        let written = match self.version {
+            None => self.sink.write_all(GO),
+            Some(_) => Frame::Handover(self.departure.token).write(&mut self.sink),
+        };
+        self.reach(Step::HandedOver);
+        self.stage(Stage::Activation);
+        let end = match written {
+            Ok(()) => self.await_running(),
+            Err(error) => Handed::Unknown(error.to_string()),
+        };
+        let end = match end {
+            Handed::Unknown(why) if self.version.is_some() => self.ask_who_owns_it(&why),
+            end => end,
+        };
+        match end {
+            Handed::Running => {
+                self.report.step("wait for running", started.elapsed());
+                self.clock.runs_again(&mut self.report);
+                self.control.line("migration sender: Target reports successful startup.");
+                self.reach(Step::Confirmed);
+                drop(guest);
+                self.tear_down()
+            }
+            Handed::Returned(why) => {
+                drop(guest);
+                self.control.line("migration sender: Trying to resume at our end.");
+                Err(self.take_back(MigrateError::Peer(why)))
+            }
+            Handed::Unknown(why) => {
+                // Nobody needs it to be tracked, whoever it belongs to.
+                drop(guest);
+                Err(MigrateError::Undecided { why })
+            }
+        }
+    }
+
+    fn await_running(&mut self) -> Handed {
+        let wait = self.version.map(|_| self.departure.limit);
+        let mut failed = None;
+        loop {
+            match self.ear.next(wait) {
+                Some(Heard::Answer(_)) => {}
+                Some(Heard::Running(timings)) => {
+                    self.report.add_destination(&timings);
+                    return Handed::Running;
+                }
+                Some(Heard::Report(0)) => return Handed::Running,
+                Some(Heard::Report(status)) => {
+                    let text = format!("Target reports startup failure (status code {status}).");
+                    self.control.line(format!("migration sender: {text}"));
+                    failed = Some(text);
+                }
+                Some(Heard::Failed(why)) => return Handed::Returned(why),
+                Some(Heard::Back) if failed.is_some() => {
+                    return Handed::Returned(failed.unwrap_or_default());
+                }
+                Some(Heard::Lost(why)) => return Handed::Unknown(why),
+                Some(other) => return Handed::Unknown(unexpected(&other).to_string()),
+                None => return Handed::Unknown("no word from it in time".to_owned()),
+            }
+        }
+    }
+
+    /// The connection is gone: asks on another one, for as long as a dead peer is waited for.
+    fn ask_who_owns_it(&self, lost: &str) -> Handed {
+        self.control.line(format!("migration sender: {lost}; asking the destination who owns it"));
+        let deadline = Instant::now() + self.departure.limit;
+        loop {
+            let why = match (self.ask)(self.departure.token) {
+                Ok(Verdict::Mine) => return Handed::Running,
+                Ok(Verdict::Yours) => return Handed::Returned(lost.to_owned()),
+                Ok(_) => return Handed::Unknown("the destination knows nothing of it".to_owned()),
+                Err(error) => error_line(&error),
+            };
+            if Instant::now() >= deadline {
+                return Handed::Unknown(why);
+            }
+            thread::sleep(Duration::from_secs(1).min(self.departure.limit));
+        }
+    }
+
+    /// It runs elsewhere.
+    fn tear_down(&mut self) -> Result<(), MigrateError> {
+        self.host.destroy(self.departure.domid).map_err(MigrateError::NotDestroyed)?;
+        self.journal.remove(Side::Source, self.departure.token).map_err(MigrateError::Journal)?;
+        self.control.line("Migration successful.");
+        Ok(())
+    }
+}
+
+/// How a handover ended.
+enum Handed {
+    /// It runs there.
+    Running,
+    /// It never will.
+    Returned(String),
+    /// Nobody knows.
+    Unknown(String),
+}

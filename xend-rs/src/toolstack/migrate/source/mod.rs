@@ -1,0 +1,313 @@
+//! The source's side of the conversation.
+
+mod handover;
+mod transfer;
+
+use std::thread;
+use std::time::Duration;
+
+use super::control::{Control, Event};
+use super::ear::{Ear, Heard};
+use super::error::MigrateError;
+use super::host::{HostError, SourceHost};
+use super::recover::put_back;
+use super::report::{Clock, Report};
+use super::stage::{Stage, Step};
+use super::words::BANNER;
+use crate::error_line::error_line;
+use crate::hypervisor::types::Domid;
+use crate::migration::Cancel;
+use crate::stream::xend::{
+    self, Answer, GuestNeeds, Offer, Request, Token, Verdict, common_version,
+};
+use crate::stream::xl_header::XlHeader;
+use crate::stream::{Place, Source, StreamError, StreamErrorKind};
+use crate::toolstack::journal::{Identity, Journal, Side, SourceRecord, SourceState, now_s};
+use crate::transport::{FdSink, FdSource, Link, Peer};
+
+/// A guest that is to leave, and where to.
+#[derive(Clone, Debug)]
+pub struct Departure {
+    /// The domain.
+    pub domid: Domid,
+    /// The guest.
+    pub identity: Identity,
+    /// Its configuration, as JSON.
+    pub config: Vec<u8>,
+    /// What it needs there.
+    pub needs: GuestNeeds,
+    /// Where it goes.
+    pub peer: Peer,
+    /// The attempt.
+    pub token: Token,
+    /// Only ask whether it could go.
+    pub check_only: bool,
+    /// Send everything twice, to be compared.
+    pub verify: bool,
+    /// A peer that is silent for so long is dead.
+    pub limit: Duration,
+    /// How long an answer to the offer is waited for: a stock xl never gives one.
+    pub answer_wait: Duration,
+}
+
+/// Asks the destination, on a new connection, who owns the guest.
+pub type Ask<'a> = dyn Fn(Token) -> Result<Verdict, HostError> + 'a;
+
+/// Moves a guest over `link`, whose transfers `stop` ends.
+///
+/// The report is complete whether it went well or not.
+///
+/// # Errors
+/// Why the guest is not at the destination. Unless the error says otherwise it runs here as
+/// before.
+pub fn migrate<H: SourceHost>(
+    host: &H,
+    journal: &dyn Journal,
+    link: Link,
+    stop: &Cancel,
+    departure: &Departure,
+    control: &Control,
+    ask: &Ask<'_>,
+) -> (Report, Result<(), MigrateError>) {
+    let Link { sink, source, transport } = link;
+    let mut report = Report {
+        name: departure.identity.name.clone(),
+        uuid: departure.identity.uuid.clone(),
+        domid: departure.domid.0,
+        peer: departure.peer.to_string(),
+        token: departure.token.to_string(),
+        ..Report::default()
+    };
+    let clock = Clock::start(&mut report);
+    let ear = Ear::new(stop.clone(), control.asked.clone(), departure.limit);
+    let record = SourceRecord {
+        token: departure.token,
+        state: SourceState::Sending,
+        domid: departure.domid.0,
+        identity: departure.identity.clone(),
+        peer: departure.peer.clone(),
+        peer_is_xend: false,
+        started_s: now_s(),
+    };
+    let (mut report, result) = thread::scope(|scope| {
+        let mut sender = Sender {
+            host,
+            journal,
+            departure,
+            control,
+            ask,
+            ear: &ear,
+            stop,
+            sink,
+            record,
+            version: None,
+            report,
+            clock,
+        };
+        scope.spawn(|| ear.watch());
+        let mut source = Source::new(source);
+        let result = sender.greet(&mut source).and_then(|()| {
+            scope.spawn(|| ear.listen(source));
+            sender.run()
+        });
+        ear.end();
+        sender.clock.end(&mut sender.report);
+        (sender.report, result)
+    });
+    // One that has done its work may take as long as it likes to end.
+    if result.is_err()
+        && let Some(text) = transport.and_then(|t| t.end())
+    {
+        control.line(text);
+    }
+    report.outcome = match &result {
+        Ok(()) if departure.check_only => "checked",
+        Ok(()) => "migrated",
+        Err(MigrateError::Cancelled) => "cancelled",
+        Err(error) if error.is_undecided() => "undecided",
+        Err(_) => "failed",
+    };
+    report.error = result.as_ref().err().map(|e| error_line(e));
+    (report, result)
+}
+
+/// The source's side under way.
+struct Sender<'a, H> {
+    host: &'a H,
+    journal: &'a dyn Journal,
+    departure: &'a Departure,
+    control: &'a Control,
+    ask: &'a Ask<'a>,
+    ear: &'a Ear,
+    stop: &'a Cancel,
+    sink: FdSink,
+    record: SourceRecord,
+    /// Of the extended conversation, if that is the one.
+    version: Option<u16>,
+    report: Report,
+    clock: Clock,
+}
+
+impl<H: SourceHost> Sender<'_, H> {
+    /// Waits for the receiver's banner.
+    fn greet(&mut self, source: &mut Source<FdSource>) -> Result<(), MigrateError> {
+        self.stage(Stage::PreMigration);
+        let mut banner = [0; BANNER.len()];
+        let read = source.read_whole("the receiver's greeting", &mut banner);
+        if self.ear.is_cancelled() {
+            return Err(MigrateError::Cancelled);
+        }
+        read.map_err(MigrateError::NoReceiver)?;
+        if &banner != BANNER {
+            let kind = StreamErrorKind::BadMagic {
+                what: "the receiver's greeting",
+                found: u64::from_be_bytes(*banner.first_chunk().expect("54 bytes")),
+                expected: u64::from_be_bytes(*BANNER.first_chunk().expect("54 bytes")),
+            };
+            let place = Place::PeerMessage;
+            return Err(MigrateError::NoReceiver(StreamError { offset: 0, place, kind }));
+        }
+        // No more passwords from here on: what does not move for long is broken.
+        self.sink.set_limit(Some(self.departure.limit));
+        self.reach(Step::Connected);
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<(), MigrateError> {
+        self.offer()?;
+        self.stage(Stage::Reservation);
+        let answer = self.await_answer()?;
+        self.choose(answer)?;
+        if self.departure.check_only {
+            return Ok(());
+        }
+        let claim = self.journal.claim(Side::Source, self.departure.token);
+        let _claim = claim.map_err(MigrateError::Journal)?.ok_or(MigrateError::Busy)?;
+        self.note(SourceState::Sending).map_err(MigrateError::Journal)?;
+        let mut guest = match self.host.open_guest(self.departure.domid) {
+            Ok(guest) => guest,
+            Err(error) => return Err(self.take_back(error.into())),
+        };
+        self.reach(Step::Sending);
+        if let Err(error) = self.send(&mut guest) {
+            drop(guest);
+            return Err(self.take_back(error));
+        }
+        self.reach(Step::Sent);
+        if let Err(error) = self.await_ready() {
+            drop(guest);
+            return Err(self.take_back(error));
+        }
+        self.hand_over(guest)
+    }
+
+    /// Header, configuration and offer.
+    fn offer(&mut self) -> Result<(), MigrateError> {
+        let departure = self.departure;
+        let request = if departure.check_only { Request::Check } else { Request::Migrate };
+        let offer = Offer {
+            versions: xend::our_versions(),
+            request,
+            token: departure.token,
+            capabilities: 0,
+            needs: departure.needs.clone(),
+        };
+        let mut header = XlHeader::with_json(departure.config.clone());
+        header.beyond = offer.encode();
+        header.write(&mut self.sink).map_err(MigrateError::Send)?;
+        self.reach(Step::Offered);
+        Ok(())
+    }
+
+    fn await_answer(&mut self) -> Result<Option<Answer>, MigrateError> {
+        match self.ear.next(Some(self.departure.answer_wait)) {
+            Some(Heard::Answer(answer)) if answer.token == self.departure.token => Ok(Some(answer)),
+            Some(Heard::Answer(_)) => {
+                Err(MigrateError::NoAnswer("the destination answers somebody else".to_owned()))
+            }
+            Some(Heard::Lost(why) | Heard::Failed(why)) => Err(MigrateError::Peer(why)),
+            Some(other) => Err(unexpected(&other)),
+            None if self.ear.is_cancelled() => Err(MigrateError::Cancelled),
+            None => Ok(None),
+        }
+    }
+
+    /// Decides which conversation it will be.
+    fn choose(&mut self, answer: Option<Answer>) -> Result<(), MigrateError> {
+        let only_xend = self.departure.peer.is_xend() || self.departure.check_only;
+        let Some(answer) = answer else {
+            if only_xend {
+                return Err(MigrateError::NoAnswer(
+                    "the destination does not answer as a xend does: it can be sent a guest \
+                     through ssh or a command, but not be asked first"
+                        .to_owned(),
+                ));
+            }
+            self.report.conversation = "xl".to_owned();
+            return Ok(());
+        };
+        self.report.warnings.clone_from(&answer.warnings);
+        for warning in &answer.warnings {
+            self.control.line(format!("migration sender: warning: {warning}"));
+        }
+        if answer.verdict != Verdict::Accepted {
+            return Err(MigrateError::Refused(answer.problems));
+        }
+        let common = common_version(&xend::our_versions(), &answer.versions);
+        if common.is_none() {
+            let (theirs, ours) = (&answer.versions, xend::our_versions());
+            self.control.line(format!(
+                "migration sender: the destination's xend speaks versions {} to {}, this one {} \
+                 to {}: going on as xl does",
+                theirs.start(),
+                theirs.end(),
+                ours.start(),
+                ours.end(),
+            ));
+        }
+        self.version = common;
+        self.record.peer_is_xend = common.is_some();
+        self.report.conversation =
+            common.map_or_else(|| "xl".to_owned(), |version| format!("xend {version}"));
+        if common.is_some() {
+            self.ear.expect_life();
+        }
+        Ok(())
+    }
+
+    /// It stays here: as it was before.
+    fn take_back(&mut self, after: MigrateError) -> MigrateError {
+        let result = put_back(self.host, self.journal, &self.record);
+        self.clock.runs_again(&mut self.report);
+        match result {
+            Ok(_) => after,
+            Err(source) => MigrateError::NotResumed { after: error_line(&after), source },
+        }
+    }
+
+    fn note(&mut self, state: SourceState) -> std::io::Result<()> {
+        self.record.state = state;
+        self.journal.write_source(&self.record)
+    }
+
+    fn stage(&mut self, stage: Stage) {
+        self.clock.enter(stage, &mut self.report);
+        (self.control.show)(&Event::Stage(stage));
+    }
+
+    fn reach(&self, step: Step) {
+        self.control.steps.reach(step);
+    }
+}
+
+fn unexpected(heard: &Heard) -> MigrateError {
+    let what = match heard {
+        Heard::Answer(_) => "an answer",
+        Heard::Ready(_) => "that it is ready",
+        Heard::Running(_) | Heard::Report(_) => "that the guest runs",
+        Heard::Back => "that we can have the guest back",
+        Heard::Failed(_) => "that it failed",
+        Heard::Lost(_) => "nothing more",
+    };
+    MigrateError::Peer(format!("it said {what} when that made no sense"))
+}

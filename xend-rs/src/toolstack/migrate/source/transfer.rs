@@ -1,0 +1,140 @@
+//! The stream: memory and state, through the engine.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use super::Sender;
+use crate::migration::progress::{self, Progress};
+use crate::migration::toolstack::{SourceToolstack, ToolstackError};
+use crate::migration::{Cancel, SaveFailure, SaveOptions, save};
+use crate::stream::{libxl, xend};
+use crate::toolstack::journal::{Journal, SourceRecord, SourceState};
+use crate::toolstack::migrate::control::{Control, Event};
+use crate::toolstack::migrate::ear::Heard;
+use crate::toolstack::migrate::error::MigrateError;
+use crate::toolstack::migrate::host::SourceHost;
+use crate::toolstack::migrate::report::{Clock, Report};
+use crate::toolstack::migrate::stage::{Stage, Step};
+
+/// How long the peer's last words are waited for once the connection broke.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// libxl's END record.
+const LIBXL_END: &[u8] = &[0; 8];
+
+impl<H: SourceHost> Sender<'_, H> {
+    /// The stream, up to and including its END.
+    pub(super) fn send(&mut self, guest: &mut H::Guest) -> Result<(), MigrateError> {
+        let mut head = Vec::new();
+        if let Some(version) = self.version {
+            head.extend(xend::encode_preface(version));
+        }
+        let built = libxl::write::header(&mut head, &libxl::Header::default())
+            .and_then(|()| libxl::write::libxc_context(&mut head));
+        built.and_then(|()| self.sink.write_all(&head)).map_err(|e| self.blame(e.into()))?;
+        let options = SaveOptions {
+            verify: self.departure.verify,
+            trailer: LIBXL_END,
+            keep_tracking: true,
+            ..SaveOptions::stock(true)
+        };
+        let mut bridge = Bridge {
+            host: self.host,
+            journal: self.journal,
+            control: self.control,
+            record: &mut self.record,
+            stop: self.stop,
+            clock: &mut self.clock,
+            report: &mut self.report,
+        };
+        match save(guest, &mut bridge, &mut self.sink, &options, self.stop) {
+            Ok(saved) => {
+                self.report.add_save(&saved);
+                Ok(())
+            }
+            Err(error) => Err(self.blame(Blame::Save(error))),
+        }
+    }
+
+    /// What a failed transfer is put down to: who cancelled it, or what the peer said last.
+    fn blame(&self, failure: Blame) -> MigrateError {
+        if self.ear.is_cancelled() {
+            return MigrateError::Cancelled;
+        }
+        let is_connection = match &failure {
+            Blame::Io(_) => true,
+            Blame::Save(e) => matches!(e.cause, SaveFailure::Send { .. } | SaveFailure::Cancelled),
+        };
+        if is_connection
+            && let Some(Heard::Lost(why) | Heard::Failed(why)) = self.ear.next(Some(LAST_WORDS))
+        {
+            return MigrateError::Peer(why);
+        }
+        match failure {
+            Blame::Io(error) => MigrateError::Send(error),
+            Blame::Save(error) => error.into(),
+        }
+    }
+}
+
+/// What a transfer failed with.
+enum Blame {
+    Io(std::io::Error),
+    Save(crate::migration::SaveError),
+}
+
+impl From<std::io::Error> for Blame {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// The toolstack, as the engine asks it.
+struct Bridge<'a, H> {
+    host: &'a H,
+    journal: &'a dyn Journal,
+    control: &'a Control,
+    record: &'a mut SourceRecord,
+    stop: &'a Cancel,
+    clock: &'a mut Clock,
+    report: &'a mut Report,
+}
+
+impl<H: SourceHost> SourceToolstack for Bridge<'_, H> {
+    fn suspend(&mut self) -> Result<(), ToolstackError> {
+        let request = "suspend the guest";
+        self.record.state = SourceState::Suspending;
+        self.journal
+            .write_source(self.record)
+            .map_err(|e| ToolstackError::Failed { request, source: e.into() })?;
+        self.control.steps.reach(Step::Suspending);
+        self.clock.stopped = Some(Instant::now());
+        self.host
+            .suspend(self.record.domid(), self.stop)
+            .map_err(|e| ToolstackError::Failed { request, source: e.into() })?;
+        self.control.steps.reach(Step::Suspended);
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Result<(), ToolstackError> {
+        // Once the guest is as it was before, in all respects: see `put_back`.
+        Ok(())
+    }
+
+    /// Guests with a device model are refused before.
+    fn set_device_model_log_dirty(&mut self, _: bool) -> Result<(), ToolstackError> {
+        Ok(())
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        let stage = match progress.stage {
+            progress::Stage::PreCopy { .. } | progress::Stage::Receiving => Stage::PreCopy,
+            progress::Stage::StopAndCopy | progress::Stage::Verify => Stage::StopAndCopy,
+        };
+        if progress.done_pages == 0 {
+            self.clock.enter(stage, self.report);
+            (self.control.show)(&Event::Stage(stage));
+        }
+        (self.control.show)(&Event::Progress(*progress));
+    }
+}

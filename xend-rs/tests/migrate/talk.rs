@@ -1,0 +1,209 @@
+//! Two xends, and peers of other versions.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use xend_rs::migration::Cancel;
+use xend_rs::stream::Source;
+use xend_rs::stream::xend::{Answer, Verdict};
+use xend_rs::stream::xl_header::XlHeader;
+use xend_rs::toolstack::migrate::host::{Findings, HostError};
+use xend_rs::toolstack::migrate::{
+    Control, Departure, MigrateError, ReceiveError, Received, Report, Step, Steps, migrate, receive,
+};
+use xend_rs::transport::Peer;
+
+use crate::world::{Host, Process, departure, reception};
+
+type Sent = (Report, Result<(), MigrateError>);
+
+fn between(
+    sender: &Process,
+    receiver: &Process,
+    departure: &Departure,
+    control: &Control,
+) -> (Sent, Result<Received, ReceiveError>) {
+    let (here, there) = UnixStream::pair().unwrap();
+    let stop = Cancel::default();
+    let from = sender.link(here, &stop);
+    let to = receiver.link(there, &Cancel::default());
+    let ask = |_| Err(HostError::new("not to be asked"));
+    thread::scope(|scope| {
+        let receiving =
+            scope.spawn(|| receive(receiver, receiver, to, reception(), &Control::quiet()));
+        let sent = migrate(sender, sender, from, &stop, departure, control, &ask);
+        (sent, receiving.join().unwrap())
+    })
+}
+
+#[test]
+fn two_xends_use_their_own_conversation_and_the_source_hears_the_times_there() {
+    let (source, destination) = (Host::with_guest(), Host::empty());
+    let (sender, receiver) = (Process::start(&source, None), Process::start(&destination, None));
+    let departure = departure(Peer::Command("ssh".to_owned()));
+    let ((report, result), received) = between(&sender, &receiver, &departure, &Control::quiet());
+    result.unwrap();
+    received.unwrap();
+    assert_eq!(report.conversation, "xend 1");
+    let steps: Vec<_> = report.destination.iter().map(|s| s.step.as_str()).collect();
+    assert!(steps.contains(&"finish") && steps.contains(&"unpause"), "{steps:?}");
+    assert!(report.stopped_ms.is_some());
+}
+
+#[test]
+fn all_problems_are_told_and_nothing_is_touched() {
+    let (source, destination) = (Host::with_guest(), Host::empty());
+    let sender = Process::start(&source, None);
+    let mut receiver = Process::start(&destination, None);
+    let problems = vec!["bridge br7 does not exist".to_owned(), "too little memory".to_owned()];
+    receiver.findings = Findings { problems: problems.clone(), warnings: vec!["old".to_owned()] };
+    let ((report, result), received) =
+        between(&sender, &receiver, &departure(Peer::Tcp("b".to_owned())), &Control::quiet());
+    match result {
+        Err(MigrateError::Refused(told)) => assert_eq!(told, problems),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(received, Err(ReceiveError::Refused(_))));
+    assert_eq!(report.warnings, ["old"]);
+    assert!(source.list()[0].runs() && destination.list().is_empty());
+    assert_eq!((sender.actions(), receiver.actions()), (0, 0));
+}
+
+#[test]
+fn to_ask_leaves_nothing_anywhere() {
+    let (source, destination) = (Host::with_guest(), Host::empty());
+    let (sender, receiver) = (Process::start(&source, None), Process::start(&destination, None));
+    let departure = Departure { check_only: true, ..departure(Peer::Tcp("b".to_owned())) };
+    let ((report, result), received) = between(&sender, &receiver, &departure, &Control::quiet());
+    result.unwrap();
+    assert!(matches!(received, Ok(Received::Checked(_))));
+    assert_eq!(report.outcome, "checked");
+    assert!(source.list()[0].runs() && destination.list().is_empty());
+    assert_eq!(sender.actions(), 0);
+}
+
+#[test]
+fn it_can_be_cancelled_at_every_step_before_the_handover() {
+    use Step::*;
+    for at in [Connected, Offered, Sending, Suspending, Suspended, Sent, Given] {
+        let (source, destination) = (Host::with_guest(), Host::empty());
+        let sender = Process::start(&source, None);
+        let receiver = Process::start(&destination, None);
+        let mut control = Control::quiet();
+        let asked = control.asked.clone();
+        control.steps = Steps::calling(move |step| {
+            if step == at {
+                asked.cancel();
+            }
+        });
+        let departure = departure(Peer::Tcp("b".to_owned()));
+        let ((report, result), received) = between(&sender, &receiver, &departure, &control);
+        assert!(matches!(result, Err(MigrateError::Cancelled)), "{at:?}: {result:?}");
+        assert_eq!(report.outcome, "cancelled");
+        received.expect_err("it did not come");
+        let domains = source.list();
+        assert!(domains[0].runs() && domains[0].watched, "{at:?}: {domains:?}");
+        assert_eq!(domains[0].name, "web", "{at:?}");
+        assert!(destination.list().is_empty(), "{at:?}");
+    }
+}
+
+#[test]
+fn once_handed_over_it_cannot() {
+    let (source, destination) = (Host::with_guest(), Host::empty());
+    let (sender, receiver) = (Process::start(&source, None), Process::start(&destination, None));
+    let mut control = Control::quiet();
+    let asked = control.asked.clone();
+    control.steps = Steps::calling(move |step| {
+        if step == Step::HandedOver {
+            asked.cancel();
+        }
+    });
+    let departure = departure(Peer::Tcp("b".to_owned()));
+    let ((_, result), received) = between(&sender, &receiver, &departure, &control);
+    result.unwrap();
+    received.unwrap();
+    assert!(source.list().is_empty() && destination.list()[0].runs());
+}
+
+#[test]
+fn a_receiver_that_falls_silent_is_given_up() {
+    let source = Host::with_guest();
+    let sender = Process::start(&source, None);
+    let (here, mut there) = UnixStream::pair().unwrap();
+    let stop = Cancel::default();
+    let link = sender.link(here, &stop);
+    let departure = departure(Peer::Tcp("b".to_owned()));
+    let ask = |_| Err(HostError::new("not to be asked"));
+    let started = Instant::now();
+    thread::scope(|scope| {
+        let token = departure.token;
+        scope.spawn(move || {
+            there.write_all(b"xl migration receiver ready, send binary domain data.\n").unwrap();
+            XlHeader::read(&mut Source::new(&mut there), false).unwrap();
+            there.write_all(&answer(token, 1..=1)).unwrap();
+            // Takes everything, and never says a word again.
+            let mut rest = Vec::new();
+            let _ = there.read_to_end(&mut rest);
+        });
+        let control = Control::quiet();
+        let (_, result) = migrate(&sender, &sender, link, &stop, &departure, &control, &ask);
+        sender.exit();
+        let error = result.expect_err("it is dead");
+        assert!(error.to_string().contains("nothing was heard"), "{error}");
+    });
+    assert!(started.elapsed() < Duration::from_secs(20));
+    assert!(source.list()[0].runs());
+}
+
+fn answer(
+    token: xend_rs::stream::xend::Token,
+    versions: xend_rs::stream::xend::Versions,
+) -> Vec<u8> {
+    let answer = Answer {
+        version: None,
+        versions,
+        verdict: Verdict::Accepted,
+        token,
+        capabilities: 0,
+        problems: Vec::new(),
+        warnings: Vec::new(),
+    };
+    answer.encode()
+}
+
+/// What a sender says first to a receiver of these versions, after its answer.
+fn choice_for(versions: xend_rs::stream::xend::Versions) -> [u8; 8] {
+    let source = Host::with_guest();
+    let sender = Process::start(&source, None);
+    let (here, mut there) = UnixStream::pair().unwrap();
+    let stop = Cancel::default();
+    let link = sender.link(here, &stop);
+    let departure = departure(Peer::Command("ssh".to_owned()));
+    let ask = |_| Err(HostError::new("not to be asked"));
+    thread::scope(|scope| {
+        let token = departure.token;
+        let peer = scope.spawn(move || {
+            there.write_all(b"xl migration receiver ready, send binary domain data.\n").unwrap();
+            XlHeader::read(&mut Source::new(&mut there), false).unwrap();
+            there.write_all(&answer(token, versions)).unwrap();
+            let mut choice = [0; 8];
+            there.read_exact(&mut choice).unwrap();
+            choice
+        });
+        let control = Control::quiet();
+        let (_, result) = migrate(&sender, &sender, link, &stop, &departure, &control, &ask);
+        sender.exit();
+        result.expect_err("the peer went away");
+        peer.join().unwrap()
+    })
+}
+
+#[test]
+fn a_common_version_is_found_and_without_one_it_goes_on_as_xl_does() {
+    assert_eq!(&choice_for(1..=1), b"XENDtalk");
+    assert_eq!(&choice_for(1..=9), b"XENDtalk");
+    assert_eq!(&choice_for(2..=3), b"LibxlFmt");
+}
