@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::plan::StopPlan;
+use super::tracker::Tracking;
 use crate::hypervisor::types::PAGE_SIZE;
 
 /// One pass over a set of pages.
@@ -41,10 +43,14 @@ impl PassReport {
 /// The account of a save or an outgoing migration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SaveReport {
+    /// How writes were tracked. [`Tracking::Auto`] until that was decided.
+    pub tracking: Tracking,
     /// The live rounds, in order. Empty where the guest was suspended first.
     pub rounds: Vec<PassReport>,
     /// From asking for the suspend to having it.
     pub suspend: Duration,
+    /// What the last pass was expected to cost, where all memory is read in it.
+    pub stop_plan: Option<StopPlan>,
     /// The pass after the suspend.
     pub last_pass: PassReport,
     /// Reading and sending the state of the suspended guest.
@@ -135,6 +141,7 @@ mod tests {
             state: Duration::from_millis(1),
             total: Duration::from_millis(20),
             sent_bytes: 500_000,
+            ..SaveReport::default()
         };
         assert_eq!(
             report.to_string(),

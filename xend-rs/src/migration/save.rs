@@ -183,7 +183,8 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         &mut self,
         start: impl FnOnce(&mut G) -> GuestResult<Box<dyn Tracker<G>>>,
     ) -> Result<(), PassEnd> {
-        self.tracker = Some(start(self.guest)?);
+        let tracker = self.tracker.insert(start(self.guest)?);
+        self.report.tracking = tracker.tracking();
         if self.tracker().needs_device_model_log() {
             // Set first, so that a half-done start is undone too.
             self.device_model_log = true;
@@ -245,13 +246,14 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
     }
 
     /// Says how long the guest will have to wait for the last pass, where all memory is read in it.
-    fn announce_stop(&self) {
+    fn announce_stop(&mut self) {
         let rounds = &self.report.rounds;
         let ([first, .., last] | [first @ last]) = rounds.as_slice() else { return };
         if self.tracker().reads_everything()
             && let Some(plan) = StopPlan::new(rounds, first.read_pages, last.data_pages)
         {
             log::info!("{}: {plan}", self.guest.domid());
+            self.report.stop_plan = Some(plan);
         }
     }
 

@@ -55,6 +55,9 @@ fn it_is_chosen_where_there_is_no_log_dirty_and_only_there() {
         let mut toolstack = SimToolstack::new(&memory);
         let (image, report) = save_to_vec(source, &mut toolstack, &tracked(wanted)).unwrap();
         assert_eq!(report.last_pass.read_pages > 0, digests, "{wanted} {source_can}");
+        let used = if digests { Tracking::Digest } else { Tracking::LogDirty };
+        assert_eq!(report.tracking, used, "{wanted} {source_can}");
+        assert_eq!(report.stop_plan.is_some(), digests, "{wanted} {source_can}");
         assert_eq!(first_difference(&memory, &restore_from(&image, PFNS).unwrap().0), None);
     }
 }
@@ -136,6 +139,10 @@ fn a_coarse_scan_leaves_out_what_is_stable_and_the_last_one_nothing() {
 struct WithoutLastScan(Digest);
 
 impl Tracker<SimSource> for WithoutLastScan {
+    fn tracking(&self) -> Tracking {
+        Tracking::Digest
+    }
+
     fn start(&mut self, guest: &mut SimSource) -> Result<()> {
         self.0.start(guest)
     }

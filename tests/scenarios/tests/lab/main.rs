@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     ]
     .concat();
     let without_shadow: Vec<Scenario<World>> =
-        [journeys::PVH, saves::PVH, digest::SCENARIOS, &toolstack::without_shadow()].concat();
+        [journeys::PVH, saves::PVH, &digest::scenarios(), &toolstack::without_shadow()].concat();
     if arguments.iter().any(|argument| argument == "--list") {
         for scenario in with_shadow.iter().chain(&without_shadow) {
             println!("{}: test", scenario.name);

@@ -163,26 +163,24 @@ impl Drop for LogDirty {
     }
 }
 
-/// Whether this Xen says that it can track such a domain's writes: by shadow paging for a PV guest,
-/// for an HVM guest by that or by hardware-assisted paging.
-pub fn support(xen: &Xen, domid: Domid, is_hvm: bool) -> Result<LogDirtySupport> {
-    let mut info = sys::xc_physinfo_t::default();
-    // SAFETY: the information is written to a variable of ours.
-    let result = unsafe { sys::xc_physinfo(xen.xch(), &mut info) };
-    check(result, "get the host's capabilities", domid)?;
-    let has = |capability| info.capabilities & capability != 0;
-    let (shadow, hap) = (has(sys::XEN_SYSCTL_PHYSCAP_shadow), has(sys::XEN_SYSCTL_PHYSCAP_hap));
-    if shadow || is_hvm && hap {
-        return Ok(LogDirtySupport::Available);
-    }
-    let guest = if is_hvm { "an HVM guest without hardware-assisted paging" } else { "a PV guest" };
-    let why = format!(
-        "this Xen is built without CONFIG_SHADOW_PAGING and cannot track the writes of {guest}"
-    );
-    Ok(LogDirtySupport::Missing(why))
-}
-
 impl Xen {
+    /// Whether this Xen says that it can track the writes of such a guest: by shadow paging for a
+    /// PV guest, for an HVM guest by that or by hardware-assisted paging.
+    pub fn log_dirty_support(&self, is_hvm: bool) -> Result<LogDirtySupport> {
+        let offers = self.phys_info()?.offers;
+        if offers.shadow || is_hvm && offers.hap {
+            return Ok(LogDirtySupport::Available);
+        }
+        let guest = match is_hvm {
+            true => "an HVM guest without hardware-assisted paging",
+            false => "a PV guest",
+        };
+        let why = format!(
+            "this Xen is built without CONFIG_SHADOW_PAGING and cannot track the writes of {guest}"
+        );
+        Ok(LogDirtySupport::Missing(why))
+    }
+
     /// Ends write tracking that a killed process left on. Harmless where it is off, or where Xen
     /// cannot track at all.
     pub fn end_write_tracking(&self, domid: Domid) -> Result<()> {

@@ -5,8 +5,8 @@
 //! page that changes just after it was read, a torn copy, a page that comes, goes or becomes a page
 //! table) differs in the last pass from what was sent, so only that one has to be complete.
 
-use super::Tracker;
 use super::digest_table::DigestTable;
+use super::{Tracker, Tracking};
 use crate::hypervisor::{HypervisorError, Liveness, PfnSet, Result, Sieve, SourceGuest};
 
 /// Live scans of all memory before scans may be coarse.
@@ -53,6 +53,10 @@ impl Digest {
 }
 
 impl<G: SourceGuest> Tracker<G> for Digest {
+    fn tracking(&self) -> Tracking {
+        Tracking::Digest
+    }
+
     /// Xen refuses to log the writes of a guest with a device of its own; here nobody else would.
     fn start(&mut self, guest: &mut G) -> Result<()> {
         if guest.has_passed_through_device()? {

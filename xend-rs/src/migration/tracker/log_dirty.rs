@@ -1,6 +1,6 @@
 //! Tracking by Xen: it notes each page that the guest writes to.
 
-use super::Tracker;
+use super::{Tracker, Tracking};
 use crate::hypervisor::{EverythingTravels, Liveness, PfnSet, Result, Sieve, SourceGuest};
 
 /// Asks Xen what was written. The log itself is in the hypervisor; there is nothing to keep here.
@@ -8,6 +8,10 @@ use crate::hypervisor::{EverythingTravels, Liveness, PfnSet, Result, Sieve, Sour
 pub struct LogDirty;
 
 impl<G: SourceGuest> Tracker<G> for LogDirty {
+    fn tracking(&self) -> Tracking {
+        Tracking::LogDirty
+    }
+
     fn start(&mut self, guest: &mut G) -> Result<()> {
         let started = guest.enable_log_dirty();
         if started.is_err()

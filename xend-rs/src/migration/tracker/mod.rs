@@ -14,6 +14,7 @@
 mod digest;
 mod digest_table;
 mod log_dirty;
+mod outlook;
 mod stop_and_copy;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use std::str::FromStr;
 
 pub use digest::Digest;
 pub use log_dirty::LogDirty;
+pub use outlook::{NoLogDirty, Outlook};
 pub use stop_and_copy::StopAndCopy;
 
 use crate::hypervisor::{
@@ -29,6 +31,9 @@ use crate::hypervisor::{
 
 /// Knows which pages must travel.
 pub trait Tracker<G: SourceGuest> {
+    /// What it is called. Never [`Tracking::Auto`].
+    fn tracking(&self) -> Tracking;
+
     /// Starts, with every page unsent. Nothing is left behind if it fails.
     ///
     /// # Errors

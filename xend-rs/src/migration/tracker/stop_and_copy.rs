@@ -1,6 +1,6 @@
 //! No tracking: nothing is copied before the guest is suspended.
 
-use super::Tracker;
+use super::{Tracker, Tracking};
 use crate::hypervisor::{EverythingTravels, Liveness, PfnSet, Result, Sieve, SourceGuest};
 
 /// Everything travels, once, in the one pass there is.
@@ -8,6 +8,10 @@ use crate::hypervisor::{EverythingTravels, Liveness, PfnSet, Result, Sieve, Sour
 pub struct StopAndCopy;
 
 impl<G: SourceGuest> Tracker<G> for StopAndCopy {
+    fn tracking(&self) -> Tracking {
+        Tracking::None
+    }
+
     fn start(&mut self, _: &mut G) -> Result<()> {
         Ok(())
     }

@@ -20,7 +20,7 @@ use self::window::{Window, WindowPage};
 use super::Xen;
 use super::domain::DomainInfo;
 use super::handles::error_from;
-use super::log_dirty::{self, LogDirty};
+use super::log_dirty::LogDirty;
 use super::xenstore::{Nodes, Xenstore, XenstoreError};
 use crate::hypervisor::error::{HypervisorError, Result};
 use crate::hypervisor::types::{Domid, Pfn, PfnRange};
@@ -170,7 +170,7 @@ impl SourceGuest for XenSource {
     }
 
     fn log_dirty_support(&mut self) -> Result<LogDirtySupport> {
-        log_dirty::support(&self.xen, self.domid, matches!(self.kind, Kind::Hvm(_)))
+        self.xen.log_dirty_support(matches!(self.kind, Kind::Hvm(_)))
     }
 
     fn has_passed_through_device(&mut self) -> Result<bool> {

@@ -33,6 +33,7 @@ impl<H: SourceHost> Sender<'_, H> {
             .and_then(|()| libxl::write::libxc_context(&mut head));
         built.and_then(|()| self.sink.write_all(&head)).map_err(|e| self.blame(e.into()))?;
         let options = SaveOptions {
+            tracking: self.departure.tracking,
             verify: self.departure.verify,
             trailer: LIBXL_END,
             keep_tracking: true,

@@ -1,6 +1,8 @@
 //! PV guests on a hypervisor that cannot track their writes: Xen's own helper cannot migrate them
 //! there, ours does, by digest.
 
+mod toolstack;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -21,7 +23,12 @@ const LINK_MBIT: u32 = 40;
 /// Of the gap that suspending it first makes.
 const MOST_OF_STOP_AND_COPY: f64 = 0.5;
 
-pub(crate) const SCENARIOS: &[Scenario<World>] = &[
+/// All of them.
+pub(crate) fn scenarios() -> Vec<Scenario<World>> {
+    [SCENARIOS, toolstack::SCENARIOS].concat()
+}
+
+const SCENARIOS: &[Scenario<World>] = &[
     Scenario {
         name: "digest::stock_cannot_migrate_a_pv_guest_here",
         deadline: DEADLINE,
