@@ -10,12 +10,14 @@ PACKAGES := build-essential pkg-config libxen-dev libclang-dev \
 
 FUZZ_SECONDS ?= 20
 
-.PHONY: help setup build demo test check lab lab-test bench bench-scan campaign install clean
+.PHONY: help setup build demo test check scenarios lab lab-test bench bench-scan campaign install \
+	clean
 
 help:
 	@echo "make setup     install what building and testing need (Debian 12, as root)"
 	@echo "make demo      migrate a guest between two real Xen hosts, ours and stock side by side"
-	@echo "make test      all tests, the ones on real Xen included"
+	@echo "make test      the tests, a way through everything on real Xen included"
+	@echo "make scenarios all that is tried on real Xen"
 	@echo "make check     format, lints, documentation and the tests that need no Xen"
 	@echo "make lab       two Xen hosts to play with, a shell on each"
 	@echo "make lab-test  the lab tested on itself"
@@ -65,6 +67,10 @@ check: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	XEND_FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --workspace --exclude scenarios
+
+# An hour or more.
+scenarios: build
+	cargo test --release -p scenarios --test lab -- --full
 
 # The parts of `check` first, then the scenarios on real Xen; totals of both at the end.
 test: setup

@@ -30,10 +30,31 @@ impl<W> Clone for Scenario<W> {
 
 impl<W> Copy for Scenario<W> {}
 
+/// Which scenarios to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// All there are.
+    All,
+    /// Those with that text in their names.
+    Matching(String),
+    /// Those of these names.
+    Named(&'static [&'static str]),
+}
+
+impl Selection {
+    fn takes(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Matching(text) => name.contains(text.as_str()),
+            Self::Named(names) => names.contains(&name),
+        }
+    }
+}
+
 /// Counts over all scenarios of a run.
 #[derive(Debug)]
 pub struct Totals {
-    filter: Option<String>,
+    selection: Selection,
     started: Instant,
     passed: u32,
     failed: Vec<&'static str>,
@@ -41,20 +62,16 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Of nothing so far. With a filter, only scenarios with that text in their names are run.
+    /// Of nothing so far.
     #[must_use]
-    pub fn new(filter: Option<String>) -> Self {
-        Self { filter, started: Instant::now(), passed: 0, failed: Vec::new(), filtered_out: 0 }
+    pub fn new(selection: Selection) -> Self {
+        Self { selection, started: Instant::now(), passed: 0, failed: Vec::new(), filtered_out: 0 }
     }
 
     /// Whether any of these will be run.
     #[must_use]
     pub fn wants<W>(&self, scenarios: &[Scenario<W>]) -> bool {
-        scenarios.iter().any(|scenario| self.wants_one(scenario.name))
-    }
-
-    fn wants_one(&self, name: &str) -> bool {
-        self.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()))
+        scenarios.iter().any(|scenario| self.selection.takes(scenario.name))
     }
 
     /// Runs scenarios, and after each `settle`, which makes the world as it should be and fails
@@ -66,7 +83,7 @@ impl Totals {
         settle: fn(&mut W) -> Result<()>,
     ) {
         for scenario in scenarios {
-            if !self.wants_one(scenario.name) {
+            if !self.selection.takes(scenario.name) {
                 self.filtered_out += 1;
                 continue;
             }
@@ -102,7 +119,7 @@ impl Totals {
     pub fn could_not_run<W>(&mut self, scenarios: &[Scenario<W>], error: &anyhow::Error) {
         println!("the hosts for these scenarios did not come up: {error:#}");
         for Scenario { name, .. } in scenarios {
-            if self.wants_one(name) {
+            if self.selection.takes(name) {
                 println!("test {name} ... FAILED (no hosts)");
                 self.failed.push(name);
             }
@@ -164,7 +181,7 @@ impl Alarm {
 
 #[cfg(test)]
 mod tests {
-    use super::{Scenario, Totals};
+    use super::{Scenario, Selection, Totals};
     use anyhow::{Result, ensure};
     use std::time::Duration;
 
@@ -194,18 +211,18 @@ mod tests {
             }),
         ];
         let mut world = 0;
-        let mut totals = Totals::new(Some("a::".to_owned()));
+        let mut totals = Totals::new(Selection::Matching("a::".to_owned()));
         totals.run(&mut world, &scenarios, settle);
         assert_eq!((world, totals.passed, totals.failed.len(), totals.filtered_out), (2, 1, 1, 1));
         assert!(!totals.finish());
 
-        let mut totals = Totals::new(None);
+        let mut totals = Totals::new(Selection::All);
         totals.run(&mut world, &scenarios[1..], settle);
         assert_eq!(totals.failed, ["b::three"], "for what it left behind");
 
-        let mut totals = Totals::new(Some("two".to_owned()));
+        let mut totals = Totals::new(Selection::Named(&["a::two"]));
         totals.run(&mut 0, &scenarios, settle);
         assert!(totals.finish());
-        assert!(!Totals::new(Some("nothing".to_owned())).finish());
+        assert!(!Totals::new(Selection::Named(&["two"])).finish());
     }
 }

@@ -89,9 +89,9 @@ pub fn require_known(host: &Host, guest: &Guest) -> Result<()> {
 /// When there is none within a few seconds.
 pub fn require_monitor(host: &Host, guest: &Guest, whose: Toolstack) -> Result<()> {
     let is_there = match whose {
-        // Busybox ends a command line with a space, at times.
+        // By the lock that it holds: one that has restarted its guest was started for another id.
         Toolstack::Xend => {
-            "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -x -A1 monitor | grep -qx $id"
+            "grep -q \":$(stat -c %i /run/xend/monitor-$id.lock 2>/dev/null || echo none) \" /proc/locks"
         }
         // It keeps the command line it was started with, so that one is as good as another.
         Toolstack::Stock => "pidof xl",

@@ -1,13 +1,15 @@
 //! Scenarios on two real Xen hosts: first on a hypervisor with shadow paging, then on one without.
 //!
-//! `cargo test -p scenarios --test lab [-- FILTER]`, as root. A filter is part of the names of the
-//! scenarios to run; hosts that none of them needs are not booted.
+//! `cargo test -p scenarios --test lab [-- FILTER | --full]`, as root. A filter is part of the names
+//! of the scenarios to run; without one, those of [`every_time`] are run, and with `--full` all.
+//! Hosts that none of them needs are not booted.
 
 #![forbid(unsafe_code)]
 
 mod alone;
 mod damage;
 mod digest;
+mod every_time;
 mod golden;
 mod journeys;
 mod kills;
@@ -23,7 +25,7 @@ use std::process::ExitCode;
 
 use lab::{HostSpec, Hypervisor};
 use scenarios::rig::Ground;
-use scenarios::runner::{Scenario, Totals};
+use scenarios::runner::{Scenario, Selection, Totals};
 
 use world::World;
 
@@ -50,8 +52,18 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    let is_there = |name: &&str| with_shadow.iter().chain(&without_shadow).any(|s| s.name == *name);
+    if let Some(name) = every_time::NAMES.iter().find(|name| !is_there(name)) {
+        println!("there is no scenario {name}, which should be run every time");
+        return ExitCode::FAILURE;
+    }
     // Options are for the harness of other tests, for instance `--nocapture`.
-    let filter = arguments.into_iter().find(|argument| !argument.starts_with('-'));
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let selection = match filter {
+        Some(text) => Selection::Matching(text.clone()),
+        None if arguments.iter().any(|argument| argument == "--full") => Selection::All,
+        None => Selection::Named(every_time::NAMES),
+    };
     let ground = match Ground::prepare() {
         Ok(ground) => ground,
         Err(error) => {
@@ -59,7 +71,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut totals = Totals::new(filter);
+    let mut totals = Totals::new(selection);
     run(&ground, Hypervisor::Shadow, &with_shadow, &mut totals);
     run(&ground, Hypervisor::NoShadow, &without_shadow, &mut totals);
     if totals.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -51,10 +51,10 @@ pub fn prepare(
     domid: Domid,
     source: &ConfigSource,
 ) -> Result<(DomainConfig, Identity, GuestNeeds), PrepareError> {
-    let stored = domain::stored_config(host, domid)?;
+    let live = domain::live_config(host, domid)?;
     let mut config = match &source.instead {
         Some(config) => config.clone(),
-        None => stored.ok_or(PrepareError::NoConfig)?,
+        None => live.ok_or(PrepareError::NoConfig)?,
     };
     let uuid = domain::uuid(host, domid).map_err(DomainError::from)?;
     if let Some(name) = domain::name(host, domid).map_err(DomainError::from)? {
