@@ -193,17 +193,20 @@ fn journey_of_a_writer(
 ) -> (Option<Pfn>, SaveReport) {
     let memory = SimMemory::filled(PFNS);
     let writer = SimWriter::start(memory.clone(), 100..400);
+    // The thread may get no turn after the last live round has read a page; this write comes then.
+    let (guest, mut writes) = (memory.clone(), 0u64);
+    let mut toolstack = SimToolstack::new(&memory);
+    toolstack.on_progress = Some(Box::new(move |_| {
+        writes += 1;
+        guest.write(Pfn(100 + writes % 300), 64, &writes.to_le_bytes());
+    }));
     let mut source = SimSource::new(memory.clone(), Faults::none());
     let mut image = Vec::new();
-    let report = save_with(
-        &mut source,
-        &mut SimToolstack::new(&memory),
-        &mut image,
-        &digest(),
-        &Cancel::default(),
-        |_| Ok(wrap(Digest::new(PFNS, 1))),
-    )
-    .unwrap();
+    let report =
+        save_with(&mut source, &mut toolstack, &mut image, &digest(), &Cancel::default(), |_| {
+            Ok(wrap(Digest::new(PFNS, 1)))
+        })
+        .unwrap();
     drop(writer);
     let (arrived, _) = restore_from(&image, PFNS).unwrap();
     (first_difference(&memory, &arrived), report)
