@@ -10,7 +10,8 @@ PACKAGES := build-essential pkg-config libxen-dev libclang-dev \
 
 FUZZ_SECONDS ?= 20
 
-.PHONY: help setup build demo test check scenarios lab lab-test bench campaign install clean
+.PHONY: help setup build demo test check scenarios lab lab-test bench bench-scan campaign install \
+	clean
 
 help:
 	@echo "make setup     install what building and testing need (Debian 12, as root)"
@@ -21,7 +22,9 @@ help:
 	@echo "make lab       two Xen hosts to play with, a shell on each"
 	@echo "make lab-test  the lab tested on itself"
 	@echo "make bench     ours against stock, in pairs, as a table and as JSON under target/bench"
-	@echo "make campaign  to and fro, looking for leaks; memory of the helper; both to docs/results"
+	@echo "make bench-scan  how fast memory is read and digested here, against a plain copy"
+	@echo "make campaign  to and fro, looking for leaks; memory of the helper; PV guests without shadow"
+	@echo "               paging; all to docs/results"
 	@echo "make install   put xend and xend-save-helper under PREFIX (/usr/local)"
 
 setup:
@@ -50,9 +53,14 @@ lab-test: setup
 bench: build
 	cargo run --release -q -p scenarios --bin bench -- $(ARGS)
 
+bench-scan: setup
+	cargo run --release -q -p xend-rs --example scan -- $(ARGS)
+
 campaign: build
 	cargo run --release -q -p scenarios --bin campaign -- to-and-fro $(or $(N),20)
 	cargo run --release -q -p scenarios --bin campaign -- memory 1024
+	cargo run --release -q -p scenarios --bin campaign -- digest 30
+	cargo run --release -q -p scenarios --bin campaign -- trackers 5
 
 check: setup
 	cargo fmt --all --check

@@ -37,8 +37,14 @@ const COMPLETE: u16 = 10;
 
 impl Helper {
     fn start(args: &[&str]) -> Self {
+        Self::start_with(args, &[])
+    }
+
+    fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_xend-save-helper"))
             .args(args)
+            .env_remove("XEND_TRACKING")
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -77,7 +83,10 @@ impl Helper {
 
 /// What libxl hears of a request that must fail: the error line, then the verdict.
 fn failure_of(args: &[&str]) -> (String, i32, u32) {
-    let mut helper = Helper::start(args);
+    failure_in(Helper::start(args))
+}
+
+fn failure_in(mut helper: Helper) -> (String, i32, u32) {
     let mut errors = Vec::new();
     loop {
         let message = helper.next();
@@ -116,6 +125,16 @@ fn without_xen_libxl_is_told_why() {
 fn a_descriptor_that_is_not_open_is_named() {
     let (line, retval, _) = failure_of(&["--save-domain", "987", "-1", "1", "1", "8", "0"]);
     assert!(line.contains("987"), "{line}");
+    assert_eq!(retval, -1);
+}
+
+#[test]
+fn an_unknown_way_to_track_writes_is_named_with_the_known_ones() {
+    let args = ["--save-domain", "987", "-1", "1", "1", "8", "0"];
+    let helper = Helper::start_with(&args, &[("XEND_TRACKING", "magic")]);
+    let (line, retval, _) = failure_in(helper);
+    assert!(line.contains("XEND_TRACKING") && line.contains("magic"), "{line}");
+    assert!(line.contains("log-dirty"), "{line}");
     assert_eq!(retval, -1);
 }
 

@@ -280,6 +280,23 @@ impl Guest {
         })
     }
 
+    /// Makes unrest in the guest, so often a second, until it is told otherwise; 0 ends it. Processes
+    /// and threads come and go, and the balloon moves: see the workload's README.
+    ///
+    /// # Errors
+    /// When the guest does not answer within 10 s.
+    pub fn churn(&self, per_s: u32) -> Result<()> {
+        let request = format!("churn {per_s}");
+        let until = Instant::now() + Duration::from_secs(10);
+        match self.ask(&request, until, |answer| answer == b"ok")? {
+            Some(_) => Ok(()),
+            None => Err(LabError::Guest {
+                guest: self.name.clone(),
+                reason: format!("did not answer `{request}`"),
+            }),
+        }
+    }
+
     fn ask_json(&self, request: &str, timeout: Duration) -> Result<Value> {
         let until = Instant::now() + timeout;
         let answer = self.ask(request, until, |answer| answer.starts_with(b"{"))?;

@@ -113,6 +113,19 @@ impl<'a> Flight<'a> {
     /// # Errors
     /// When a host does not answer.
     pub fn start(rig: &'a Rig, route: &Route<'_>, recorded: bool) -> Result<Self> {
+        Self::start_with(rig, route, recorded, "")
+    }
+
+    /// Like [`start`](Self::start), with more environment for the sender, as `NAME=value`.
+    ///
+    /// # Errors
+    /// When a host does not answer.
+    pub fn start_with(
+        rig: &'a Rig,
+        route: &Route<'_>,
+        recorded: bool,
+        sender_environment: &str,
+    ) -> Result<Self> {
         let (source, dest) = (rig.host(route.from), rig.host(route.from.other()));
         let environment = |helper: Helper| match recorded {
             true => helper.recorded_environment(RECORDS),
@@ -129,7 +142,7 @@ impl<'a> Flight<'a> {
             environment(route.receiver)
         );
         let send = format!(
-            "exec env {} xl migrate -s '' {} 'exec relay connect {address}'",
+            "exec env {} {sender_environment} xl migrate -s '' {} 'exec relay connect {address}'",
             environment(route.sender),
             route.guest.name()
         );

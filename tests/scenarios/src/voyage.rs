@@ -63,16 +63,25 @@ impl fmt::Display for Pairing {
     }
 }
 
-/// What is put into the environment of the two sides, as `NAME=value` words.
+/// What is put into the environment of the two sides, as `NAME=value` words, and what else the sender
+/// is told.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     /// Of the sender.
     pub sender: String,
     /// Of the receiver.
     pub receiver: String,
+    /// Further options of the sender's `migrate`.
+    pub options: String,
 }
 
 impl Environment {
+    /// Has the sender's `migrate` take further options.
+    #[must_use]
+    pub fn with_options(options: &str) -> Self {
+        Self { options: options.to_owned(), ..Self::default() }
+    }
+
     /// Has one side stop (SIGSTOP) when it comes to a step of its conversation.
     #[must_use]
     pub fn stopping(side: Side, step: &str) -> Self {
@@ -107,7 +116,7 @@ pub fn set_out<'a>(
     let Pairing { sender, receiver, way } = pairing;
     let ip = rig.host(from.other()).ip();
     let address = format!("{ip}:{PORT}");
-    let (sender_env, receiver_env) = (&environment.sender, &environment.receiver);
+    let Environment { sender: sender_env, receiver: receiver_env, options } = environment;
     let orders = match way {
         Way::Pipe => Orders {
             receive: format!(
@@ -115,7 +124,8 @@ pub fn set_out<'a>(
                  migrate-receive"
             ),
             send: format!(
-                "exec env {sender_env} {sender} migrate -s '' {} 'exec relay connect {address}'",
+                "exec env {sender_env} {sender} migrate {options} -s '' {} \
+                 'exec relay connect {address}'",
                 guest.name()
             ),
             serves: false,
@@ -128,7 +138,7 @@ pub fn set_out<'a>(
             Orders {
                 receive: server(&address, receiver_env),
                 send: format!(
-                    "exec env {sender_env} xend migrate --plain-tcp {} tcp://{address}",
+                    "exec env {sender_env} xend migrate {options} --plain-tcp {} tcp://{address}",
                     guest.name()
                 ),
                 serves: true,

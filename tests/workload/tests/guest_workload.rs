@@ -109,6 +109,26 @@ fn the_memory_is_right_under_writes_and_the_rate_is_kept() {
 }
 
 #[test]
+fn churn_begins_and_ends_on_request() {
+    let guest = Guest::start(4, 1, 50);
+    let done = || {
+        let stats = guest.ask_json("stats");
+        ["processes", "threads"].map(|what| stats["churn"][what].as_u64().expect("a count"))
+    };
+    assert_eq!(done(), [0, 0]);
+    assert!(guest.ask("churn 101").contains("error"));
+    assert_eq!(guest.ask("churn 50"), "ok");
+    thread::sleep(Duration::from_millis(1500));
+    assert_eq!(guest.ask("churn 0"), "ok");
+    thread::sleep(Duration::from_millis(500));
+    let churned = done();
+    assert!(churned.iter().all(|&count| count > 3), "{churned:?}");
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(done(), churned);
+    assert_eq!(guest.ask_json("verify all")["pages_wrong"], 0);
+}
+
+#[test]
 fn damage_from_outside_is_reported_with_its_place() {
     let guest = Guest::start(4, 0, 0);
     let (memory, address) = guest.find_page(700);

@@ -15,7 +15,7 @@ use super::options::Long;
 use super::{domains, output, transfer};
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
-use crate::migration::Cancel;
+use crate::migration::{Cancel, Tracking};
 use crate::stream::xend::Token;
 use crate::toolstack::journal::{FileJournal, now_s};
 use crate::toolstack::migrate::here::{self, Here, PrepareError, Turn};
@@ -31,6 +31,7 @@ const REPORT: u8 = 5;
 const PLAIN_TCP: u8 = 6;
 const TIMEOUT: u8 = 7;
 const CANCEL: u8 = 8;
+const TRACKING: u8 = 9;
 const LONG: &[Long] = &[
     Long::flag("live", LIVE),
     Long::flag("debug", DEBUG),
@@ -40,6 +41,7 @@ const LONG: &[Long] = &[
     Long::flag("plain-tcp", PLAIN_TCP),
     Long::with_value("timeout", TIMEOUT),
     Long::flag("cancel", CANCEL),
+    Long::with_value("tracking", TRACKING),
 ];
 
 /// What a destination that listens is named by.
@@ -59,6 +61,7 @@ struct Wishes {
     paused: bool,
     keep_domid: bool,
     verify: bool,
+    tracking: Tracking,
     dry_run: bool,
     json: bool,
     report: Option<PathBuf>,
@@ -76,6 +79,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         paused: false,
         keep_domid: false,
         verify: false,
+        tracking: Tracking::Auto,
         dry_run: args.global.dry_run,
         json: false,
         report: None,
@@ -96,6 +100,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             REPORT => wishes.report = Some(given.value.into()),
             PLAIN_TCP => wishes.plain_tcp = true,
             TIMEOUT => wishes.timeout = seconds(given.value)?,
+            TRACKING => wishes.tracking = tracking(given.value)?,
             CANCEL => wishes.cancel = true,
             // Every migration is live.
             _ => {}
@@ -115,6 +120,10 @@ fn seconds(text: &str) -> Result<Duration, Failure> {
         Ok(seconds @ 1..=86400) => Ok(Duration::from_secs(seconds)),
         _ => Err(Failure::line(format_args!("--timeout {text}: a number of seconds was expected"))),
     }
+}
+
+fn tracking(word: &str) -> Result<Tracking, Failure> {
+    word.parse().map_err(|error| Failure::line(format_args!("--tracking: {error}")))
 }
 
 fn migrate(
@@ -137,7 +146,12 @@ fn migrate(
             ),
             error => Failure::from(error),
         })?;
-    here::movable(host, domid, &config, true)?;
+    let outlook = here::movable(host, domid, &config, wishes.tracking)?;
+    if outlook.is_usual(wishes.tracking) {
+        log::info!("{outlook}");
+    } else {
+        control.line(format!("migration sender: {outlook}"));
+    }
     let busy = || Failure::line(format_args!("{} is being migrated already", identity.name));
     let _turn = Turn::take(domid)?.ok_or_else(busy)?;
     let departure = Departure {
@@ -147,6 +161,7 @@ fn migrate(
         peer,
         token: Token::random()?,
         check_only: wishes.dry_run,
+        tracking: wishes.tracking,
         verify: wishes.verify,
         limit: wishes.timeout,
         answer_wait: ANSWER_WAIT.min(wishes.timeout),
@@ -276,4 +291,20 @@ fn cancel(host: &Host, domid: Domid, name: &str) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     Err(Failure::line(format_args!("too late: {name} has been handed over to its destination")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_to_track_is_known_or_refused_by_name() {
+        assert_eq!(tracking("log-dirty"), Ok(Tracking::LogDirty));
+        assert_eq!(
+            tracking("magic").expect_err("there is none"),
+            Failure::line(
+                "--tracking: \"magic\" is no way to track writes: auto, log-dirty, digest or none"
+            )
+        );
+    }
 }

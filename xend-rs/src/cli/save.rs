@@ -9,6 +9,7 @@ use super::config_source::{self, ConfigSource};
 use super::failure::Failure;
 use super::{domains, output, transfer};
 use crate::error_line::error_line;
+use crate::migration::Tracking;
 use crate::stream::xl_header::XlHeader;
 use crate::toolstack::migrate::here::{self, Here, Turn, create_file, save_to_file};
 use crate::toolstack::{Host, domain, monitor};
@@ -40,7 +41,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let (config, identity, _) =
         here::prepare(&host, domid, &here::ConfigSource { instead, keep_domid })?;
-    here::movable(&host, domid, &config, false)?;
+    here::movable(&host, domid, &config, Tracking::None)?;
     let busy = || Failure::line(format_args!("{} is being migrated or saved", identity.name));
     let _turn = Turn::take(domid)?.ok_or_else(busy)?;
     let control = transfer::control(args, "saving")?;

@@ -16,7 +16,7 @@ use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
 use crate::hypervisor::xen::{XenDestination, XenSource, inherited_fd};
 use crate::hypervisor::{Rings, SourceGuest};
-use crate::migration::{Cancel, SaveOptions, restore, save};
+use crate::migration::{Cancel, SaveOptions, Tracking, restore, save};
 use crate::stream::libxc::GuestType;
 use crate::transport::{FdSink, FdSource};
 
@@ -49,8 +49,10 @@ pub fn run(args: &[String]) -> ExitCode {
 
     let outcome = match request {
         Request::Save { io_fd, domid, live, verify, callbacks } => {
-            let options = SaveOptions { verify, ..SaveOptions::stock(live) };
-            save_domain(&link, io_fd, domid, callbacks, &options, &cancel)
+            wanted_tracking().and_then(|tracking| {
+                let options = SaveOptions { verify, tracking, ..SaveOptions::stock(live) };
+                save_domain(&link, io_fd, domid, callbacks, &options, &cancel)
+            })
         }
         Request::Restore { io_fd, domid, rings, callbacks } => {
             restore_domain(&link, io_fd, domid, rings, callbacks, &cancel)
@@ -79,6 +81,18 @@ impl Failure {
     fn new(error: &(dyn std::error::Error + 'static), errno: i32) -> Self {
         Self { line: error_line(error), errno }
     }
+}
+
+/// The environment variable that says how to track a guest's writes, since libxl's command line has
+/// no place for that.
+const TRACKING: &str = "XEND_TRACKING";
+
+fn wanted_tracking() -> Result<Tracking, Failure> {
+    let Some(value) = std::env::var_os(TRACKING) else { return Ok(Tracking::Auto) };
+    value.to_string_lossy().parse().map_err(|error| Failure {
+        line: format!("the environment's {TRACKING}: {error}"),
+        errno: libc::EINVAL,
+    })
 }
 
 fn save_domain(

@@ -16,4 +16,7 @@ pub mod xen;
 pub use destination::{DestinationGuest, MissingPolicies, RingEnd, RingFrames, Rings};
 pub use error::{HypervisorError, Result};
 pub use pfn_set::PfnSet;
-pub use source::{DirtyStats, Liveness, MAX_BATCH_PFNS, PageBatch, SourceGuest};
+pub use source::{
+    DirtyStats, EverythingTravels, Liveness, LogDirtySupport, MAX_BATCH_PFNS, PageBatch, Sieve,
+    SourceGuest,
+};

@@ -1,5 +1,7 @@
 //! The guest as its source host sees it: memory to read, writes to track, state to save.
 
+use std::ops::Range;
+
 use super::error::Result;
 use super::pfn_set::PfnSet;
 use super::types::{Domid, PAGE_SIZE, Pfn};
@@ -24,6 +26,36 @@ pub struct DirtyStats {
     pub faults: u64,
 }
 
+/// Whether Xen can note each page that a guest writes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogDirtySupport {
+    /// It can, by what it says of itself.
+    Available,
+    /// It cannot, and this is what it lacks, as a clause ("this Xen is built without ...").
+    Missing(String),
+}
+
+/// Says of each page that was read whether it has to travel.
+///
+/// Asked by several readers at once, but never at the same time about the same pfn.
+pub trait Sieve: Sync {
+    /// Whether this page has to travel. If so it will, and the sieve may take it as sent.
+    ///
+    /// `page` is the very copy that will travel, its page tables in terms of pfns already; empty
+    /// for types that carry no data.
+    fn lets_through(&self, entry: PageEntry, page: &[u8]) -> bool;
+}
+
+/// The sieve that holds nothing back.
+#[derive(Clone, Copy, Debug)]
+pub struct EverythingTravels;
+
+impl Sieve for EverythingTravels {
+    fn lets_through(&self, _: PageEntry, _: &[u8]) -> bool {
+        true
+    }
+}
+
 /// Copies of guest pages on their way out, one batch of them. Reused from batch to batch.
 #[derive(Debug)]
 pub struct PageBatch {
@@ -35,6 +67,8 @@ pub struct PageBatch {
     /// Pfns that could not be read as the guest runs, or that have no memory now: they are owed
     /// and must be looked at again after the suspend.
     pub owed: Vec<Pfn>,
+    /// Pages whose contents were copied, whether they travel or not.
+    pub read_pages: u64,
 }
 
 impl PageBatch {
@@ -44,6 +78,18 @@ impl PageBatch {
             entries: Vec::with_capacity(MAX_BATCH_PFNS),
             data: Vec::with_capacity(MAX_BATCH_PFNS * PAGE_SIZE),
             owed: Vec::new(),
+            read_pages: 0,
+        }
+    }
+
+    /// Adds a page whose contents, if it has any, are what `data` has from `start` on. Where the sieve
+    /// holds it back they are taken off again: the next page is then read to the same place, which
+    /// the processor has at hand.
+    pub fn add(&mut self, entry: PageEntry, start: usize, sieve: &dyn Sieve) {
+        if sieve.lets_through(entry, &self.data[start..]) {
+            self.entries.push(entry);
+        } else {
+            self.data.truncate(start);
         }
     }
 
@@ -52,6 +98,7 @@ impl PageBatch {
         self.entries.clear();
         self.data.clear();
         self.owed.clear();
+        self.read_pages = 0;
     }
 }
 
@@ -63,7 +110,9 @@ impl PageBatch {
 /// [`suspended_records`](Self::suspended_records).
 ///
 /// Dropping the value unmaps everything, frees every buffer and turns write tracking off.
-pub trait SourceGuest {
+///
+/// Several threads may read batches at once; everything else is one thread's.
+pub trait SourceGuest: Sync {
     /// The domain.
     fn domid(&self) -> Domid;
 
@@ -82,6 +131,14 @@ pub trait SourceGuest {
     /// The records between STATIC_DATA_END and the first page: the p2m frames of a PV guest.
     fn layout_records(&mut self) -> Result<Vec<Record>>;
 
+    /// Whether Xen says that it can track this guest's writes. Nothing is touched by asking; that it
+    /// really can is known once [`enable_log_dirty`](Self::enable_log_dirty) has succeeded.
+    fn log_dirty_support(&mut self) -> Result<LogDirtySupport>;
+
+    /// Whether a device of the host is passed through to it. That writes to its memory by itself, also
+    /// while the guest is suspended.
+    fn has_passed_through_device(&mut self) -> Result<bool>;
+
     /// Starts write tracking, with every page clean. State that an earlier, killed toolstack left
     /// on is cleared first.
     fn enable_log_dirty(&mut self) -> Result<()>;
@@ -95,13 +152,13 @@ pub trait SourceGuest {
     /// Stops write tracking. Harmless where it is off.
     fn disable_log_dirty(&mut self) -> Result<()>;
 
-    /// Says which pfns the next [`read_batch`](Self::read_batch) calls will ask for, in that order,
-    /// so that they can be mapped in one go. Replaces what an earlier call announced. Pages that are
+    /// Says which pfns the next [`read_batch`](Self::read_batch) calls will ask for, so that they can
+    /// be mapped in one go. Replaces what an earlier call announced. Pages that are
     /// to be read with [`Liveness::Suspended`] must be announced after the suspend.
     fn map_window(&mut self, pfns: &[Pfn]) -> Result<()>;
 
-    /// Appends private copies of the pages of `pfns` to `batch`: at most
-    /// [`MAX_BATCH_PFNS`] of them, all of them within the last window.
+    /// Appends private copies of pages to `batch`: those at the places `pages` of the last window,
+    /// at most [`MAX_BATCH_PFNS`] of them, as far as `sieve` lets them through.
     ///
     /// A pfn without memory gets an entry of type XTAB (`Invalid`). Should it get memory while the guest runs,
     /// that counts as a write to it: either [`take_dirty`](Self::take_dirty) will report it, or it
@@ -110,8 +167,13 @@ pub trait SourceGuest {
     ///
     /// # Errors
     /// With [`Liveness::Suspended`], any page that has memory and cannot be read.
-    fn read_batch(&mut self, pfns: &[Pfn], liveness: Liveness, batch: &mut PageBatch)
-    -> Result<()>;
+    fn read_batch(
+        &self,
+        pages: Range<usize>,
+        liveness: Liveness,
+        sieve: &dyn Sieve,
+        batch: &mut PageBatch,
+    ) -> Result<()>;
 
     /// Fails if the guest moved a structure that was read at the start (a PV guest's p2m).
     fn check_layout(&mut self) -> Result<()>;

@@ -4,7 +4,8 @@
 //! module has the ones that move the guest:
 //!
 //! - iterative **pre-copy**: [`save`] sends all pages, then, round by round, those that the guest
-//!   wrote meanwhile, until the [`policy`] says that another round would not pay;
+//!   wrote meanwhile, until the [`policy`] says that another round would not pay. Which pages those
+//!   are the [`tracker`] knows; what stopping will cost is in the [`plan`];
 //! - **stop-and-copy**: the guest is suspended, and what is still owed is sent with its vCPUs;
 //! - [`restore`] is the other end of both.
 //!
@@ -17,6 +18,7 @@ mod cancel;
 mod error;
 mod outgoing;
 mod pass;
+pub mod plan;
 pub mod policy;
 pub mod progress;
 mod report;
@@ -24,10 +26,12 @@ mod restore;
 mod save;
 mod sink;
 pub mod toolstack;
+pub mod tracker;
 
 pub use cancel::Cancel;
 pub use error::{Phase, RestoreError, SaveError, SaveFailure};
 pub use report::{PassReport, RestoreReport, SaveReport};
 pub use restore::restore;
-pub use save::{SaveOptions, save};
+pub use save::{SaveOptions, save, save_with};
 pub use sink::Sink;
+pub use tracker::Tracking;

@@ -1,13 +1,13 @@
-//! The sending half of the pipeline: one thread reads guest memory into batches, another writes
+//! The sending half of the pipeline: guest memory is read into batches, and another thread writes
 //! them to the receiver, so that neither waits for the other without need.
 //!
 //! The queue between them is short, and at the end of a round it is emptied
 //! ([`Outgoing::wait_until_taken`]): what waits in it while the guest goes on will be sent twice.
 
 use std::io::{self, IoSlice};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use super::sink::Sink;
 use crate::hypervisor::PageBatch;
 use crate::stream::libxc::page_data;
 
-/// Batches that may wait between reader and writer. With one being read and one being written,
-/// this bounds the pages held in memory to 16 MiB.
+/// Batches that may wait between reader and writer. With one being read by each reader and one being
+/// written, this bounds the pages held in memory to 16 MiB, and 4 MiB for each further reader.
 const QUEUED_BATCHES: usize = 2;
 
 /// What travels through the queue.
@@ -36,7 +36,8 @@ pub(super) struct Broken;
 /// The engine's end of the pipeline.
 pub(super) struct Outgoing<'scope> {
     queue: SyncSender<Item>,
-    used: Receiver<PageBatch>,
+    used: Mutex<Receiver<PageBatch>>,
+    give_back: Sender<PageBatch>,
     writer: ScopedJoinHandle<'scope, io::Result<()>>,
     sent_bytes: Arc<AtomicU64>,
 }
@@ -51,6 +52,7 @@ impl<'scope> Outgoing<'scope> {
         let (give_back, used) = channel();
         let sent_bytes = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&sent_bytes);
+        let written = give_back.clone();
         let writer = scope.spawn(move || {
             let mut writer = Writer { sink, head: Vec::new(), sent_bytes: &counter };
             for item in items {
@@ -58,8 +60,8 @@ impl<'scope> Outgoing<'scope> {
                     Item::Bytes(bytes) => writer.write(&bytes, &[])?,
                     Item::Batch(batch) => {
                         writer.write_batch(&batch)?;
-                        // The reader may have gone; then nobody needs the memory back.
-                        let _ = give_back.send(batch);
+                        // The readers may have gone; then nobody needs the memory back.
+                        let _ = written.send(batch);
                     }
                     Item::Drain(done) => {
                         let _ = done.send(());
@@ -72,14 +74,21 @@ impl<'scope> Outgoing<'scope> {
             }
             writer.sink.flush()
         });
-        Self { queue, used, writer, sent_bytes }
+        Self { queue, used: Mutex::new(used), give_back, writer, sent_bytes }
     }
 
     /// An empty batch to fill, recycled where one has come back.
     pub(super) fn empty_batch(&self) -> PageBatch {
-        let mut batch = self.used.try_recv().unwrap_or_else(|_| PageBatch::new());
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).try_recv();
+        let mut batch = used.unwrap_or_else(|_| PageBatch::new());
         batch.clear();
         batch
+    }
+
+    /// Takes a batch back that was not sent after all.
+    pub(super) fn give_back(&self, batch: PageBatch) {
+        // The other end is ours.
+        let _ = self.give_back.send(batch);
     }
 
     /// Queues a batch. Waits while the queue is full.

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::plan::StopPlan;
+use super::tracker::Tracking;
+use crate::hypervisor::types::PAGE_SIZE;
+
 /// One pass over a set of pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PassReport {
@@ -12,17 +16,41 @@ pub struct PassReport {
     pub empty_pages: u64,
     /// Pages put off to the last pass.
     pub owed_pages: u64,
+    /// Pages whose contents were read, to be sent or to be compared with what was sent.
+    pub read_pages: u64,
+    /// How long mapping and reading them took, without any waiting for the transport.
+    pub reading: Duration,
     /// How long the pass took, to the last byte handed to the transport.
     pub duration: Duration,
+}
+
+impl PassReport {
+    /// Bytes of guest memory read in a second, by all readers together; `None` if there were none.
+    pub fn read_bytes_per_s(&self) -> Option<u64> {
+        let seconds = self.reading.as_secs_f64();
+        let bytes = (self.read_pages * PAGE_SIZE as u64) as f64;
+        (self.read_pages > 0 && seconds > 0.0).then(|| (bytes / seconds) as u64)
+    }
+
+    /// Bytes of pages sent in a second; `None` if there were none.
+    pub fn sent_bytes_per_s(&self) -> Option<u64> {
+        let seconds = self.duration.as_secs_f64();
+        let bytes = (self.data_pages * PAGE_SIZE as u64) as f64;
+        (self.data_pages > 0 && seconds > 0.0).then(|| (bytes / seconds) as u64)
+    }
 }
 
 /// The account of a save or an outgoing migration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SaveReport {
+    /// How writes were tracked. [`Tracking::Auto`] until that was decided.
+    pub tracking: Tracking,
     /// The live rounds, in order. Empty where the guest was suspended first.
     pub rounds: Vec<PassReport>,
     /// From asking for the suspend to having it.
     pub suspend: Duration,
+    /// What the last pass was expected to cost, where all memory is read in it.
+    pub stop_plan: Option<StopPlan>,
     /// The pass after the suspend.
     pub last_pass: PassReport,
     /// Reading and sending the state of the suspended guest.
@@ -113,6 +141,7 @@ mod tests {
             state: Duration::from_millis(1),
             total: Duration::from_millis(20),
             sent_bytes: 500_000,
+            ..SaveReport::default()
         };
         assert_eq!(
             report.to_string(),

@@ -1,5 +1,6 @@
 //! The source of a migration, or a save to a file: a flat list of phases and one way to fail.
 
+use std::num::NonZeroUsize;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -7,12 +8,14 @@ use super::cancel::Cancel;
 use super::error::{Phase, SaveError, SaveFailure};
 use super::outgoing::Outgoing;
 use super::pass::{Pass, PassEnd};
-use super::policy::{Decision, History, Policy};
+use super::plan::StopPlan;
+use super::policy::{self, Decision, History, Policy};
 use super::progress::Stage;
 use super::report::{PassReport, SaveReport};
 use super::sink::Sink;
 use super::toolstack::SourceToolstack;
-use crate::hypervisor::{Liveness, PfnSet, SourceGuest};
+use super::tracker::{self, Tracker, Tracking};
+use crate::hypervisor::{EverythingTravels, Liveness, PfnSet, Result as GuestResult, SourceGuest};
 use crate::stream::libxc::{DomainHeader, ImageHeader, ImageVersion, Record, write};
 
 /// What may wait in a queue when a round ends, as time at the receiver's rate: enough to keep the
@@ -25,15 +28,40 @@ pub struct SaveOptions {
     /// Copy memory while the guest runs, and suspend it only for the rest. Otherwise the guest is
     /// suspended first.
     pub live: bool,
+    /// How to learn what a running guest writes. Of no matter if it does not run.
+    pub tracking: Tracking,
     /// After the last pass send everything again, for the receiver to compare.
     pub verify: bool,
     /// When to stop copying a running guest.
     pub policy: Policy,
+    /// Threads that read guest memory where all of it must be read again and again.
+    pub readers: NonZeroUsize,
     /// What follows the image, to be sent right behind it.
     pub trailer: &'static [u8],
     /// After a success leave write tracking on. Turning it off takes time that a guest on its way
     /// would wait; the caller does it once the guest runs elsewhere.
     pub keep_tracking: bool,
+}
+
+/// Threads that reading is of use to. Each page's type is asked of Xen, which answers one at a time.
+const MAX_READERS: usize = 8;
+
+impl SaveOptions {
+    /// The usual way to save, live or not: log-dirty where Xen has it, the rounds of Xen's own
+    /// tools, and as many readers as this host has vCPUs, up to 8.
+    pub fn stock(live: bool) -> Self {
+        let vcpus = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let most = NonZeroUsize::new(MAX_READERS).expect("it is not zero");
+        Self {
+            live,
+            tracking: Tracking::Auto,
+            verify: false,
+            policy: policy::stock,
+            readers: vcpus.min(most),
+            trailer: &[],
+            keep_tracking: false,
+        }
+    }
 }
 
 /// Sends `guest` to `sink` as a libxc v3 image, up to and including the END record.
@@ -53,6 +81,30 @@ where
     T: SourceToolstack,
     W: Sink + Send,
 {
+    let tracking = if options.live { options.tracking } else { Tracking::None };
+    let readers = options.readers.get();
+    let start = |guest: &mut G| tracker::start(guest, tracking, readers);
+    save_with(guest, toolstack, sink, options, cancel, start)
+}
+
+/// Like [`save`], with a tracker that the caller brings: `start` is called before the first byte, and
+/// gives one that has started.
+///
+/// # Errors
+/// As for [`save`].
+pub fn save_with<G, T, W>(
+    guest: &mut G,
+    toolstack: &mut T,
+    sink: &mut W,
+    options: &SaveOptions,
+    cancel: &Cancel,
+    start: impl FnOnce(&mut G) -> GuestResult<Box<dyn Tracker<G>>>,
+) -> Result<SaveReport, SaveError>
+where
+    G: SourceGuest,
+    T: SourceToolstack,
+    W: Sink + Send,
+{
     let pfns = guest.pfn_count();
     thread::scope(|scope| {
         let mut save = Save {
@@ -64,12 +116,13 @@ where
             phase: Phase::Tracking,
             unsent: PfnSet::full(pfns),
             owed: PfnSet::empty(pfns),
-            tracking: false,
+            tracker: None,
+            device_model_log: false,
             asked_to_suspend: false,
             report: SaveReport::default(),
         };
         let started = Instant::now();
-        let outcome = save.run();
+        let outcome = save.run(start);
         save.settle(outcome, started)
     })
 }
@@ -86,28 +139,22 @@ struct Save<'a, 'scope, G, T> {
     unsent: PfnSet,
     /// Pages that earlier passes could not read: they must be looked at in the last one.
     owed: PfnSet,
-    tracking: bool,
+    /// What knows which pages must travel, from the first phase to the end.
+    tracker: Option<Box<dyn Tracker<G>>>,
+    device_model_log: bool,
     asked_to_suspend: bool,
     report: SaveReport,
 }
 
-impl SaveOptions {
-    /// A save as Xen's own tools do it, of a running guest or of one that is suspended first.
-    pub fn stock(live: bool) -> Self {
-        let policy = super::policy::stock;
-        Self { live, verify: false, policy, trailer: &[], keep_tracking: false }
-    }
-}
-
 impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
     /// The phases, in order.
-    fn run(&mut self) -> Result<(), PassEnd> {
-        let live = self.options.live;
-        if live {
-            self.enter(Phase::Tracking, Self::start_tracking)?;
-        }
+    fn run(
+        &mut self,
+        start: impl FnOnce(&mut G) -> GuestResult<Box<dyn Tracker<G>>>,
+    ) -> Result<(), PassEnd> {
+        self.enter(Phase::Tracking, |save| save.start_tracking(start))?;
         self.enter(Phase::Preamble, Self::send_preamble)?;
-        if live {
+        if self.tracker().is_live() {
             self.enter(Phase::PreCopy, Self::pre_copy)?;
         }
         self.enter(Phase::Suspend, Self::suspend)?;
@@ -132,12 +179,28 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
     }
 
     /// Before the first byte: where writes cannot be tracked, the receiver hears nothing.
-    fn start_tracking(&mut self) -> Result<(), PassEnd> {
-        // Set first, so that a half-done start is undone too.
-        self.tracking = true;
-        self.guest.enable_log_dirty()?;
-        self.toolstack.set_device_model_log_dirty(true)?;
+    fn start_tracking(
+        &mut self,
+        start: impl FnOnce(&mut G) -> GuestResult<Box<dyn Tracker<G>>>,
+    ) -> Result<(), PassEnd> {
+        let tracker = self.tracker.insert(start(self.guest)?);
+        self.report.tracking = tracker.tracking();
+        if self.tracker().needs_device_model_log() {
+            // Set first, so that a half-done start is undone too.
+            self.device_model_log = true;
+            self.toolstack.set_device_model_log_dirty(true)?;
+        }
         Ok(())
+    }
+
+    fn tracker(&self) -> &dyn Tracker<G> {
+        self.tracker.as_deref().expect("tracking is the first phase")
+    }
+
+    /// Asks for the pages of the next pass.
+    fn next_set(&mut self, liveness: Liveness) -> Result<Option<u64>, PassEnd> {
+        let tracker = self.tracker.as_deref_mut().expect("tracking is the first phase");
+        Ok(tracker.next_set(self.guest, &mut self.unsent, liveness)?)
     }
 
     fn send_preamble(&mut self) -> Result<(), PassEnd> {
@@ -156,10 +219,12 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
             let round = self.report.rounds.len() as u32;
             let report = self.pass(Stage::PreCopy { round })?;
             log::info!(
-                "{}: round {round}: {} pages in {} ms",
+                "{}: round {round}: {} pages in {} ms, of {} that were read at {} MiB/s",
                 self.guest.domid(),
                 report.data_pages,
-                report.duration.as_millis()
+                report.duration.as_millis(),
+                report.read_pages,
+                report.read_bytes_per_s().unwrap_or(0) >> 20,
             );
             self.report.rounds.push(report);
             // What the guest writes while this round's pages wait in a queue is sent once more, and
@@ -168,14 +233,27 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
             self.guest.check_layout()?;
 
             let mut history = History { rounds_done: round + 1, dirty_pages: None };
-            if (self.options.policy)(&history) == Decision::StopAndCopy {
+            let mut decision = (self.options.policy)(&history);
+            if decision == Decision::Continue {
+                history.dirty_pages = self.next_set(Liveness::Running)?;
+                decision = (self.options.policy)(&history);
+            }
+            if decision == Decision::StopAndCopy {
+                self.announce_stop();
                 return Ok(());
             }
-            let stats = self.guest.take_dirty(&mut self.unsent, Liveness::Running)?;
-            history.dirty_pages = Some(stats.dirty_pages);
-            if (self.options.policy)(&history) == Decision::StopAndCopy {
-                return Ok(());
-            }
+        }
+    }
+
+    /// Says how long the guest will have to wait for the last pass, where all memory is read in it.
+    fn announce_stop(&mut self) {
+        let rounds = &self.report.rounds;
+        let ([first, .., last] | [first @ last]) = rounds.as_slice() else { return };
+        if self.tracker().reads_everything()
+            && let Some(plan) = StopPlan::new(rounds, first.read_pages, last.data_pages)
+        {
+            log::info!("{}: {plan}", self.guest.domid());
+            self.report.stop_plan = Some(plan);
         }
     }
 
@@ -191,9 +269,7 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
     }
 
     fn stop_and_copy(&mut self) -> Result<(), PassEnd> {
-        if self.tracking {
-            self.guest.take_dirty(&mut self.unsent, Liveness::Suspended)?;
-        }
+        self.next_set(Liveness::Suspended)?;
         self.guest.check_layout()?;
         self.unsent.union_with(&self.owed);
         self.report.last_pass = self.pass(Stage::StopAndCopy)?;
@@ -234,15 +310,17 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
 
     /// Sends all that is unsent, and leaves nothing unsent behind.
     fn pass(&mut self, stage: Stage) -> Result<PassReport, PassEnd> {
-        let set = &self.unsent;
+        let tracker = self.tracker.as_deref().expect("tracking is the first phase");
         let pass = Pass {
             guest: self.guest,
             toolstack: self.toolstack,
             outgoing: &self.outgoing,
             cancel: self.cancel,
+            sieve: if stage == Stage::Verify { &EverythingTravels } else { tracker.sieve() },
+            readers: tracker.readers(),
             owed: &mut self.owed,
         };
-        let report = pass.send(set, stage)?;
+        let report = pass.send(&self.unsent, stage)?;
         self.unsent.clear();
         Ok(report)
     }
@@ -294,14 +372,15 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
     }
 
     fn stop_tracking(&mut self) {
-        if !std::mem::take(&mut self.tracking) {
-            return;
-        }
         let domid = self.guest.domid();
-        if let Err(error) = self.guest.disable_log_dirty() {
+        if let Some(mut tracker) = self.tracker.take()
+            && let Err(error) = tracker.stop(self.guest)
+        {
             log::error!("{domid}: cannot turn write tracking off: {error}");
         }
-        if let Err(error) = self.toolstack.set_device_model_log_dirty(false) {
+        if std::mem::take(&mut self.device_model_log)
+            && let Err(error) = self.toolstack.set_device_model_log_dirty(false)
+        {
             log::error!("{domid}: cannot turn the device model's write tracking off: {error}");
         }
     }

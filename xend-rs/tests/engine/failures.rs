@@ -1,9 +1,11 @@
 //! Whatever fails, and whenever: the source guest runs on, untracked, with nothing left over.
 
-use xend_rs::hypervisor::sim::{Faults, Operation, SimMemory, SimSource};
-use xend_rs::migration::{Cancel, Phase, SaveError, SaveFailure, save};
+use std::num::NonZeroUsize;
 
-use crate::harness::{BrokenSink, SimToolstack, options, save_to_vec};
+use xend_rs::hypervisor::sim::{Faults, Operation, SimMemory, SimSource};
+use xend_rs::migration::{Cancel, Phase, SaveError, SaveFailure, SaveOptions, Tracking, save};
+
+use crate::harness::{BrokenSink, SimToolstack, options, save_to_vec, tracked};
 
 const PFNS: u64 = 3000;
 
@@ -14,14 +16,14 @@ fn assert_untouched(memory: &SimMemory) {
 
 #[test]
 fn any_hypervisor_call_may_fail_at_any_time() {
-    for live in [true, false] {
+    for tracking in Tracking::ALL {
         for operation in Operation::SOURCE {
             // Deep enough that the failure comes in every phase the operation is used in.
             for successes in 0..12 {
                 let memory = SimMemory::filled(PFNS);
                 let mut toolstack = SimToolstack::new(&memory);
                 let source = SimSource::new(memory.clone(), Faults::after(operation, successes));
-                match save_to_vec(source, &mut toolstack, &options(live)) {
+                match save_to_vec(source, &mut toolstack, &tracked(tracking)) {
                     Ok(_) => assert!(memory.is_suspended()),
                     Err(SaveError { cause: SaveFailure::Hypervisor(_), .. }) => {
                         assert_untouched(&memory);
@@ -83,7 +85,13 @@ fn a_suspend_that_did_not_happen_is_noticed() {
 
 #[test]
 fn a_cancellation_is_obeyed_in_every_round() {
-    for (wanted_round, live) in [(0, true), (0, false)] {
+    // In the first pass, and with digests in a later one, where several threads read.
+    let runs = [
+        (0, options(true)),
+        (0, options(false)),
+        (8, SaveOptions { readers: NonZeroUsize::new(3).unwrap(), ..tracked(Tracking::Digest) }),
+    ];
+    for (wanted_calls, options) in runs {
         let memory = SimMemory::filled(PFNS);
         let cancel = Cancel::default();
         let mut toolstack = SimToolstack::new(&memory);
@@ -91,13 +99,13 @@ fn a_cancellation_is_obeyed_in_every_round() {
         let mut calls = 0;
         toolstack.on_progress = Some(Box::new(move |_| {
             calls += 1;
-            if calls > wanted_round {
+            if calls > wanted_calls {
                 trigger.cancel();
             }
         }));
         let mut source = SimSource::new(memory.clone(), Faults::none());
-        let error = save(&mut source, &mut toolstack, &mut Vec::new(), &options(live), &cancel)
-            .unwrap_err();
+        let error =
+            save(&mut source, &mut toolstack, &mut Vec::new(), &options, &cancel).unwrap_err();
         assert!(matches!(error.cause, SaveFailure::Cancelled));
         drop(toolstack);
         assert_untouched(&memory);

@@ -1,16 +1,17 @@
 //! A toolstack, sinks that fail, and a whole migration in one call.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use xend_rs::hypervisor::MissingPolicies;
-use xend_rs::hypervisor::sim::{Faults, SimDestination, SimMemory, SimSource};
+use xend_rs::hypervisor::sim::{Faults, Page, SimDestination, SimMemory, SimSource};
 use xend_rs::hypervisor::types::Pfn;
 use xend_rs::migration::progress::{Progress, Stage};
 use xend_rs::migration::toolstack::{DestinationToolstack, SourceToolstack, ToolstackError};
 use xend_rs::migration::{
-    Cancel, RestoreError, RestoreReport, SaveError, SaveOptions, SaveReport, Sink, restore, save,
+    Cancel, RestoreError, RestoreReport, SaveError, SaveOptions, SaveReport, Sink, Tracking,
+    restore, save,
 };
 
 /// What a test wants to happen when the engine reports progress.
@@ -87,8 +88,17 @@ impl DestinationToolstack for ReceivingToolstack {
     fn progress(&mut self, _: &Progress) {}
 }
 
+/// One reader, so that what a test does on progress happens between two batches.
 pub(crate) fn options(live: bool) -> SaveOptions {
-    SaveOptions::stock(live)
+    SaveOptions { readers: NonZeroUsize::MIN, ..SaveOptions::stock(live) }
+}
+
+/// The ways to track a guest that runs.
+pub(crate) const LIVE_TRACKING: [Tracking; 2] = [Tracking::LogDirty, Tracking::Digest];
+
+/// A live save with this tracker.
+pub(crate) fn tracked(tracking: Tracking) -> SaveOptions {
+    SaveOptions { tracking, ..options(true) }
 }
 
 /// Saves `source` into memory.
@@ -123,9 +133,11 @@ pub(crate) fn restore_from(
 /// The first page in which two guests differ. A page that the sender has no memory for may be
 /// populated at the receiver, where it was sent before it was given back.
 pub(crate) fn first_difference(source: &SimMemory, destination: &SimMemory) -> Option<Pfn> {
-    let (ours, theirs): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        (source.contents(), destination.contents());
-    ours.iter().find(|(pfn, page)| theirs.get(pfn) != Some(page)).map(|(pfn, _)| *pfn)
+    let theirs = destination.contents();
+    let differs = |pfn: &Pfn, (is_table, page): &(bool, Page)| {
+        theirs.get(pfn) != Some(page) || destination.is_table(*pfn) != *is_table
+    };
+    source.as_it_travels().iter().find(|(pfn, page)| differs(pfn, page)).map(|(pfn, _)| *pfn)
 }
 
 /// A sink that takes `limit` bytes and then fails, as a pipe does whose reader has died.

@@ -1,6 +1,7 @@
 //! The engine against the simulated hypervisor: what must hold whatever the guest, the peer and the
 //! host do.
 
+mod digest;
 mod failures;
 mod harness;
 mod memory;

@@ -1,30 +1,38 @@
 //! Whatever the guest does meanwhile, what arrives is what it had when it stopped.
 
+use std::num::NonZeroUsize;
+
 use proptest::prelude::*;
 use xend_rs::hypervisor::sim::{Faults, SimMemory, SimSource, SimWriter};
 use xend_rs::hypervisor::types::Pfn;
 use xend_rs::migration::SaveOptions;
 use xend_rs::migration::policy::{self, Decision};
 
-use crate::harness::{SimToolstack, first_difference, options, restore_from, save_to_vec};
+use crate::harness::{
+    LIVE_TRACKING, SimToolstack, first_difference, options, restore_from, save_to_vec, tracked,
+};
 
 const PFNS: u64 = 5000;
 
 #[test]
 fn a_guest_that_writes_all_the_while_arrives_whole() {
-    let memory = SimMemory::filled(PFNS);
-    let writer = SimWriter::start(memory.clone(), 100..400);
-    let mut toolstack = SimToolstack::new(&memory);
-    let source = SimSource::new(memory.clone(), Faults::none());
-    let (image, report) = save_to_vec(source, &mut toolstack, &options(true)).unwrap();
-    assert!(writer.stop() > 0);
+    for (tracking, readers) in LIVE_TRACKING.into_iter().flat_map(|t| [(t, 1), (t, 3)]) {
+        let memory = SimMemory::filled(PFNS);
+        let writer = SimWriter::start(memory.clone(), 100..400);
+        let mut toolstack = SimToolstack::new(&memory);
+        let source = SimSource::new(memory.clone(), Faults::none());
+        let readers = NonZeroUsize::new(readers).unwrap();
+        let options = SaveOptions { readers, ..tracked(tracking) };
+        let (image, report) = save_to_vec(source, &mut toolstack, &options).unwrap();
+        assert!(writer.stop() > 0);
 
-    let (arrived, _) = restore_from(&image, PFNS).unwrap();
-    assert_eq!(first_difference(&memory, &arrived), None);
-    assert!(!memory.is_tracked() && toolstack.resumes == 0);
-    assert_eq!(report.rounds[0].data_pages, PFNS);
-    assert_eq!(report.rounds.len() as u32, toolstack.rounds_seen);
-    assert!(report.rounds.len() <= 5);
+        let (arrived, _) = restore_from(&image, PFNS).unwrap();
+        assert_eq!(first_difference(&memory, &arrived), None);
+        assert!(!memory.is_tracked() && toolstack.resumes == 0);
+        assert_eq!(report.rounds[0].data_pages, PFNS);
+        assert_eq!(report.rounds.len() as u32, toolstack.rounds_seen);
+        assert!(report.rounds.len() <= 5);
+    }
 }
 
 #[test]
@@ -53,57 +61,66 @@ fn a_save_that_is_not_live_suspends_first_and_tracks_nothing() {
 
 #[test]
 fn pages_in_flux_are_owed_and_travel_in_the_last_pass() {
-    let memory = SimMemory::filled(PFNS);
-    let flux: Vec<_> = (10..80).map(Pfn).collect();
-    let source =
-        SimSource::new(memory.clone(), Faults::none()).with_pages_in_flux(flux.iter().copied());
-    let (image, report) =
-        save_to_vec(source, &mut SimToolstack::new(&memory), &options(true)).unwrap();
-    assert_eq!(report.rounds[0].owed_pages, flux.len() as u64);
-    assert_eq!(report.last_pass.data_pages, flux.len() as u64);
-    let (arrived, _) = restore_from(&image, PFNS).unwrap();
-    assert_eq!(first_difference(&memory, &arrived), None);
+    for tracking in LIVE_TRACKING {
+        let memory = SimMemory::filled(PFNS);
+        let flux: Vec<_> = (10..80).map(Pfn).collect();
+        let source =
+            SimSource::new(memory.clone(), Faults::none()).with_pages_in_flux(flux.iter().copied());
+        let (image, report) =
+            save_to_vec(source, &mut SimToolstack::new(&memory), &tracked(tracking)).unwrap();
+        assert_eq!(report.rounds[0].owed_pages, flux.len() as u64);
+        assert_eq!(report.last_pass.data_pages, flux.len() as u64);
+        let (arrived, _) = restore_from(&image, PFNS).unwrap();
+        assert_eq!(first_difference(&memory, &arrived), None);
+    }
 }
 
 #[test]
 fn a_page_that_gets_memory_during_the_migration_is_not_forgotten() {
-    // The dirty log does not tell of it, so the last pass must look at each page that had none.
-    let memory = SimMemory::filled(PFNS);
-    memory.balloon_out(Pfn(42));
-    let mut toolstack = SimToolstack::new(&memory);
-    let ballooning = memory.clone();
-    toolstack.on_progress = Some(Box::new(move |progress| {
-        if progress.done_pages == progress.total_pages {
-            ballooning.balloon_in(Pfn(42));
-        }
-    }));
-    let source = SimSource::new(memory.clone(), Faults::none());
-    let (image, _) = save_to_vec(source, &mut toolstack, &options(true)).unwrap();
-    drop(toolstack);
-    let (arrived, _) = restore_from(&image, PFNS).unwrap();
-    assert!(arrived.contents().contains_key(&Pfn(42)));
-    assert_eq!(first_difference(&memory, &arrived), None);
+    for tracking in LIVE_TRACKING {
+        // The dirty log does not tell of it, so the last pass must look at each page that had none.
+        let memory = SimMemory::filled(PFNS);
+        memory.balloon_out(Pfn(42));
+        let mut toolstack = SimToolstack::new(&memory);
+        let ballooning = memory.clone();
+        toolstack.on_progress = Some(Box::new(move |progress| {
+            if progress.done_pages == progress.total_pages {
+                ballooning.balloon_in(Pfn(42));
+            }
+        }));
+        let source = SimSource::new(memory.clone(), Faults::none());
+        let (image, _) = save_to_vec(source, &mut toolstack, &tracked(tracking)).unwrap();
+        drop(toolstack);
+        let (arrived, _) = restore_from(&image, PFNS).unwrap();
+        assert!(arrived.contents().contains_key(&Pfn(42)));
+        assert_eq!(first_difference(&memory, &arrived), None);
+    }
 }
 
 #[test]
 fn holes_stay_holes() {
-    let memory = SimMemory::filled(PFNS);
-    (100..1300).for_each(|n| memory.balloon_out(Pfn(n)));
-    let source = SimSource::new(memory.clone(), Faults::none());
-    let (image, _) = save_to_vec(source, &mut SimToolstack::new(&memory), &options(true)).unwrap();
-    let (arrived, report) = restore_from(&image, PFNS).unwrap();
-    assert_eq!(arrived.contents().len() as u64, PFNS - 1200);
-    assert_eq!(report.data_pages, PFNS - 1200);
+    for tracking in LIVE_TRACKING {
+        let memory = SimMemory::filled(PFNS);
+        (100..1300).for_each(|n| memory.balloon_out(Pfn(n)));
+        let source = SimSource::new(memory.clone(), Faults::none());
+        let (image, _) =
+            save_to_vec(source, &mut SimToolstack::new(&memory), &tracked(tracking)).unwrap();
+        let (arrived, report) = restore_from(&image, PFNS).unwrap();
+        assert_eq!(arrived.contents().len() as u64, PFNS - 1200);
+        assert_eq!(report.data_pages, PFNS - 1200);
+    }
 }
 
 #[test]
 fn the_verify_pass_finds_nothing_on_a_good_day() {
-    let memory = SimMemory::filled(PFNS);
-    let source = SimSource::new(memory.clone(), Faults::none());
-    let verify = SaveOptions { verify: true, ..options(true) };
-    let (image, _) = save_to_vec(source, &mut SimToolstack::new(&memory), &verify).unwrap();
-    let (_, report) = restore_from(&image, PFNS).unwrap();
-    assert_eq!((report.data_pages, report.differing_pages), (2 * PFNS, 0));
+    for tracking in LIVE_TRACKING {
+        let memory = SimMemory::filled(PFNS);
+        let source = SimSource::new(memory.clone(), Faults::none());
+        let verify = SaveOptions { verify: true, ..tracked(tracking) };
+        let (image, _) = save_to_vec(source, &mut SimToolstack::new(&memory), &verify).unwrap();
+        let (_, report) = restore_from(&image, PFNS).unwrap();
+        assert_eq!((report.data_pages, report.differing_pages), (2 * PFNS, 0));
+    }
 }
 
 #[test]

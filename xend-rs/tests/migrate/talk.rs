@@ -5,7 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xend_rs::migration::Cancel;
+use xend_rs::hypervisor::sim::SimMemory;
+use xend_rs::migration::{Cancel, Tracking};
 use xend_rs::stream::Source;
 use xend_rs::stream::xend::{Answer, Verdict};
 use xend_rs::stream::xl_header::XlHeader;
@@ -15,7 +16,7 @@ use xend_rs::toolstack::migrate::{
 };
 use xend_rs::transport::Peer;
 
-use crate::world::{Host, Process, departure, reception};
+use crate::world::{Host, PFNS, Process, departure, reception};
 
 type Sent = (Report, Result<(), MigrateError>);
 
@@ -50,6 +51,40 @@ fn two_xends_use_their_own_conversation_and_the_source_hears_the_times_there() {
     let steps: Vec<_> = report.destination.iter().map(|s| s.step.as_str()).collect();
     assert!(steps.contains(&"finish") && steps.contains(&"unpause"), "{steps:?}");
     assert!(report.stopped_ms.is_some());
+}
+
+#[test]
+fn the_report_says_how_writes_were_tracked_and_what_the_stop_was_to_take() {
+    for (has_log_dirty, wanted, used) in [
+        (true, Tracking::Auto, Some("log-dirty")),
+        (true, Tracking::Digest, Some("digest")),
+        (true, Tracking::None, Some("none")),
+        (false, Tracking::Auto, Some("digest")),
+        (false, Tracking::LogDirty, None),
+    ] {
+        let (source, destination) = (Host::with_guest(), Host::empty());
+        let mut sender = Process::start(&source, None);
+        sender.has_log_dirty = has_log_dirty;
+        let receiver = Process::start(&destination, None);
+        let departure =
+            Departure { tracking: wanted, ..departure(Peer::Command("ssh".to_owned())) };
+        let ((report, result), received) =
+            between(&sender, &receiver, &departure, &Control::quiet());
+        assert_eq!(report.tracking, used, "{wanted}");
+        assert_eq!(report.predicted_last_pass_ms.is_some(), used == Some("digest"), "{wanted}");
+        assert_eq!(result.is_ok(), used.is_some(), "{wanted}: {result:?}");
+        assert_eq!(received.is_ok(), used.is_some(), "{wanted}");
+        let (here, there) = (source.list(), destination.list());
+        if used.is_some() {
+            assert!(here.is_empty() && there[0].runs(), "{wanted}: {here:?} {there:?}");
+        } else {
+            assert!(here[0].runs() && there.is_empty(), "{wanted}: {here:?} {there:?}");
+        }
+        let memory = &here.first().unwrap_or_else(|| &there[0]).memory;
+        assert!(memory.contents() == SimMemory::filled(PFNS).contents(), "{wanted}");
+        let rounds = report.passes.len().saturating_sub(1);
+        assert_eq!(rounds > 0, used.is_some() && wanted != Tracking::None, "{wanted}");
+    }
 }
 
 #[test]

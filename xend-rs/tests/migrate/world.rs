@@ -9,7 +9,7 @@ use std::time::Duration;
 use xend_rs::hypervisor::RingFrames;
 use xend_rs::hypervisor::sim::{Faults, SimDestination, SimMemory, SimSource};
 use xend_rs::hypervisor::types::Domid;
-use xend_rs::migration::Cancel;
+use xend_rs::migration::{Cancel, Tracking};
 use xend_rs::stream::xend::{GuestNeeds, Offer, Token};
 use xend_rs::toolstack::journal::{
     Claim, DestinationRecord, DestinationState, FileJournal, Identity, Journal, Side, SourceRecord,
@@ -92,6 +92,8 @@ pub(crate) struct Process {
     pub(crate) host: Host,
     life: Arc<Mutex<Life>>,
     pub(crate) findings: Findings,
+    /// Its Xen can log what guests write.
+    pub(crate) has_log_dirty: bool,
 }
 
 #[derive(Default)]
@@ -107,7 +109,7 @@ impl Process {
     pub(crate) fn start(host: &Host, death: Option<Death>) -> Self {
         let life = Life { death, ..Life::default() };
         let life = Arc::new(Mutex::new(life));
-        Self { host: host.clone(), life, findings: Findings::default() }
+        Self { host: host.clone(), life, findings: Findings::default(), has_log_dirty: true }
     }
 
     pub(crate) fn actions(&self) -> usize {
@@ -218,7 +220,11 @@ impl SourceHost for Process {
     type Guest = SimSource;
 
     fn open_guest(&self, domid: Domid) -> Result<SimSource, HostError> {
-        self.domain(domid, |d| SimSource::new(d.memory.clone(), Faults::none()))
+        let has_log_dirty = self.has_log_dirty;
+        self.domain(domid, |d| {
+            let guest = SimSource::new(d.memory.clone(), Faults::none());
+            if has_log_dirty { guest } else { guest.without_log_dirty() }
+        })
     }
 
     fn suspend(&self, domid: Domid, _: &Cancel) -> Result<(), HostError> {
@@ -360,6 +366,7 @@ pub(crate) fn departure(peer: Peer) -> Departure {
         peer,
         token: Token::random().unwrap(),
         check_only: false,
+        tracking: Tracking::Auto,
         verify: false,
         limit: LIMIT,
         answer_wait: LIMIT,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use scenarios::campaign::{memory, to_and_fro};
+use scenarios::campaign::{digest, memory, to_and_fro, trackers};
 use scenarios::helper::Helper;
 
 /// Long runs on two real Xen hosts. The results are written to docs/results.
@@ -27,6 +27,21 @@ enum Campaign {
         /// Use Xen's own helper, to see what is not ours.
         #[arg(long)]
         stock: bool,
+    },
+    /// A PV guest with unrest in it goes to and fro on hosts that cannot track its writes.
+    Digest {
+        /// How many live migrations.
+        #[arg(default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        migrations: u32,
+        /// Processors of each host, and so threads that read.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
+        cpus: u32,
+    },
+    /// Log-dirty and digest in turn, on hosts that have both.
+    Trackers {
+        /// How many migrations with each.
+        #[arg(default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        pairs: u32,
     },
     /// How much memory the helper takes for a large guest, idle and busy.
     Memory {
@@ -51,6 +66,8 @@ fn run(campaign: &Campaign) -> Result<()> {
         Campaign::ToAndFro { migrations, stock } => {
             to_and_fro::run(migrations, if stock { Helper::Stock } else { Helper::Ours })
         }
+        Campaign::Digest { migrations, cpus } => digest::run(migrations, cpus),
+        Campaign::Trackers { pairs } => trackers::run(pairs),
         Campaign::Memory { guest_mib } => memory::run(guest_mib),
     }
 }

@@ -1,7 +1,9 @@
 //! Campaigns: long runs that are started by hand and leave a result in docs/results.
 
+pub mod digest;
 pub mod memory;
 pub mod to_and_fro;
+pub mod trackers;
 
 use std::fs;
 use std::path::PathBuf;

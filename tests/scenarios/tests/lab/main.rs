@@ -8,12 +8,12 @@
 
 mod alone;
 mod damage;
+mod digest;
 mod every_time;
 mod golden;
 mod journeys;
 mod kills;
 mod life;
-mod no_shadow;
 mod power;
 mod refusals;
 mod saves;
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     ]
     .concat();
     let without_shadow: Vec<Scenario<World>> =
-        [journeys::PVH, saves::PVH, no_shadow::SCENARIOS, &toolstack::without_shadow()].concat();
+        [journeys::PVH, saves::PVH, &digest::scenarios(), &toolstack::without_shadow()].concat();
     if arguments.iter().any(|argument| argument == "--list") {
         for scenario in with_shadow.iter().chain(&without_shadow) {
             println!("{}: test", scenario.name);

@@ -191,6 +191,8 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
 --dry-run       Only ask whether it could go, and why not.\n\
 --plain-tcp     Allow <host> to be tcp://HOST[:PORT], where `xend receive` listens:\n\
 \x20               memory travels unencrypted.\n\
+--tracking <t>  How to learn what it writes meanwhile: auto (by Xen's log, or by digest\n\
+\x20               where Xen has none), log-dirty, digest, or none: suspend it first.\n\
 --timeout <s>   Give up a peer that is silent for so long (30).\n\
 --json          Print a report of what was done, as JSON.\n\
 --report <file> Write it to a file.\n\

@@ -87,6 +87,14 @@ impl DestinationGuest for SimDestination {
         for entry in populate {
             self.memory.balloon_in(entry.pfn);
         }
+        let mut state = self.memory.state();
+        for entry in entries {
+            match entry.page_type.table_level() {
+                Some(_) => state.tables.insert(entry.pfn),
+                None => state.tables.remove(&entry.pfn),
+            };
+        }
+        drop(state);
         self.window = entries.iter().filter(|e| e.page_type.has_data()).map(|e| e.pfn).collect();
         self.buffer.resize(self.window.len() * PAGE_SIZE, 0);
         Ok(&mut self.buffer)
@@ -94,7 +102,9 @@ impl DestinationGuest for SimDestination {
 
     fn close_window(&mut self) -> Result<()> {
         for (pfn, page) in self.window.drain(..).zip(self.buffer.chunks_exact(PAGE_SIZE)) {
-            assert!(self.memory.write(pfn, 0, page), "the window's pages were populated");
+            let mut state = self.memory.state();
+            let to = state.pages.get_mut(&pfn).expect("the window's pages were populated");
+            to.copy_from_slice(page);
         }
         Ok(())
     }

@@ -1,12 +1,15 @@
 //! The simulated guest, leaving.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use super::faults::{Faults, Operation};
-use super::memory::SimMemory;
+use super::memory::{Page, SimMemory};
 use crate::hypervisor::types::{Domid, Pfn, PfnRange};
 use crate::hypervisor::{
-    DirtyStats, HypervisorError, Liveness, MAX_BATCH_PFNS, PageBatch, PfnSet, Result, SourceGuest,
+    DirtyStats, HypervisorError, Liveness, LogDirtySupport, MAX_BATCH_PFNS, PageBatch, PfnSet,
+    Result, Sieve, SourceGuest,
 };
 use crate::stream::libxc::{
     CpuidLeaf, GuestType, HvmParam, MsrEntry, PageEntry, PageType, Record, TscInfo,
@@ -20,16 +23,26 @@ pub(super) const HVM_CONTEXT: &[u8] = b"the state of a simulated machine";
 pub struct SimSource {
     memory: SimMemory,
     domid: Domid,
-    faults: Faults,
-    window: BTreeSet<Pfn>,
+    faults: Mutex<Faults>,
+    window: Vec<Pfn>,
     /// Pages that cannot be read while the guest runs, as a page table in flux cannot.
     in_flux: BTreeSet<Pfn>,
+    has_log_dirty: bool,
+    has_device: bool,
 }
 
 impl SimSource {
     /// A view of `memory`.
     pub fn new(memory: SimMemory, faults: Faults) -> Self {
-        Self { memory, domid: Domid(1), faults, window: BTreeSet::new(), in_flux: BTreeSet::new() }
+        Self {
+            memory,
+            domid: Domid(1),
+            faults: Mutex::new(faults),
+            window: Vec::new(),
+            in_flux: BTreeSet::new(),
+            has_log_dirty: true,
+            has_device: false,
+        }
     }
 
     /// Makes `pfns` unreadable while the guest runs.
@@ -38,8 +51,33 @@ impl SimSource {
         self
     }
 
-    fn check(&mut self, operation: Operation) -> Result<()> {
-        self.faults.check(self.domid, operation)
+    /// Makes this a hypervisor that cannot track writes.
+    pub fn without_log_dirty(mut self) -> Self {
+        self.has_log_dirty = false;
+        self
+    }
+
+    /// Passes a device through to the guest.
+    pub fn with_passed_through_device(mut self) -> Self {
+        self.has_device = true;
+        self
+    }
+
+    fn check(&self, operation: Operation) -> Result<()> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).check(self.domid, operation)
+    }
+
+    /// What is at `pfn` now, as it travels: its type, and its contents if it has any. `None` for a
+    /// page table that cannot be translated.
+    fn look_at(&self, pfn: Pfn) -> Option<(PageType, Option<Page>)> {
+        let state = self.memory.state();
+        match state.pages.get(&pfn) {
+            None => Some((PageType::Invalid, None)),
+            Some(page) if state.tables.contains(&pfn) => {
+                Some((PageType::L1, Some(state.translated(page)?)))
+            }
+            Some(page) => Some((PageType::Normal, Some(page.clone()))),
+        }
     }
 }
 
@@ -74,8 +112,27 @@ impl SourceGuest for SimSource {
         Ok(Vec::new())
     }
 
+    fn log_dirty_support(&mut self) -> Result<LogDirtySupport> {
+        Ok(if self.has_log_dirty {
+            LogDirtySupport::Available
+        } else {
+            LogDirtySupport::Missing("this hypervisor is made of memory".to_owned())
+        })
+    }
+
+    fn has_passed_through_device(&mut self) -> Result<bool> {
+        Ok(self.has_device)
+    }
+
     fn enable_log_dirty(&mut self) -> Result<()> {
         self.check(Operation::EnableLogDirty)?;
+        if !self.has_log_dirty {
+            return Err(HypervisorError::NoTracking {
+                domid: self.domid,
+                why: "this hypervisor is made of memory".to_owned(),
+                source: std::io::Error::from_raw_os_error(nix::libc::EOPNOTSUPP),
+            });
+        }
         let mut state = self.memory.state();
         state.dirty = Some(PfnSet::empty(state.bound_pfns));
         Ok(())
@@ -98,39 +155,39 @@ impl SourceGuest for SimSource {
 
     fn map_window(&mut self, pfns: &[Pfn]) -> Result<()> {
         self.check(Operation::MapWindow)?;
-        self.window = pfns.iter().copied().collect();
+        self.window = pfns.to_vec();
         Ok(())
     }
 
     fn read_batch(
-        &mut self,
-        pfns: &[Pfn],
+        &self,
+        pages: Range<usize>,
         liveness: Liveness,
+        sieve: &dyn Sieve,
         batch: &mut PageBatch,
     ) -> Result<()> {
         self.check(Operation::ReadBatch)?;
-        assert!(pfns.len() <= MAX_BATCH_PFNS, "the engine keeps batches to what Xen takes");
-        for &pfn in pfns {
-            assert!(self.window.contains(&pfn), "the engine reads within the window");
-            if self.in_flux.contains(&pfn) && liveness == Liveness::Running {
+        assert!(pages.len() <= MAX_BATCH_PFNS, "the engine keeps batches to what Xen takes");
+        for &pfn in &self.window[pages] {
+            let in_flux = self.in_flux.contains(&pfn) && liveness == Liveness::Running;
+            // One lock per page: the guest writes between two pages of a batch.
+            let Some((page_type, page)) = self.look_at(pfn).filter(|_| !in_flux) else {
+                if liveness == Liveness::Suspended {
+                    let what = format!("page table at {pfn} refers to a frame that is not its own");
+                    return Err(HypervisorError::BadGuest { domid: self.domid, what });
+                }
                 batch.owed.push(pfn);
                 continue;
-            }
-            // One lock per page: the guest writes between two pages of a batch.
-            let state = self.memory.state();
-            let page_type = match state.pages.get(&pfn) {
-                Some(page) => {
-                    batch.data.extend_from_slice(&page[..]);
-                    PageType::Normal
-                }
-                None => {
-                    if liveness == Liveness::Running {
-                        batch.owed.push(pfn);
-                    }
-                    PageType::Invalid
-                }
             };
-            batch.entries.push(PageEntry { pfn, page_type });
+            if page_type == PageType::Invalid && liveness == Liveness::Running {
+                batch.owed.push(pfn);
+            }
+            let start = batch.data.len();
+            if let Some(page) = page {
+                batch.data.extend_from_slice(&page[..]);
+                batch.read_pages += 1;
+            }
+            batch.add(PageEntry { pfn, page_type }, start, sieve);
         }
         Ok(())
     }

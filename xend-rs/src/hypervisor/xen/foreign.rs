@@ -34,6 +34,9 @@ pub struct ForeignMap {
 // SAFETY: a mapping belongs to the process, not to a thread, and the library's handle may be used
 // from any.
 unsafe impl Send for ForeignMap {}
+// SAFETY: through a shared reference it can only be copied out of, word by word or page by page. That
+// the guest writes meanwhile is no other than with one reader.
+unsafe impl Sync for ForeignMap {}
 
 impl ForeignMap {
     /// Maps `frames` (machine frames of a PV guest, guest frames of an HVM guest), all of them or
@@ -45,7 +48,11 @@ impl ForeignMap {
     /// Maps those of `frames` that can be mapped; [`page_error`](Self::page_error) tells which
     /// could not.
     pub fn map_what_is_there(xen: &Arc<Xen>, domid: Domid, frames: &[u64]) -> Result<Self> {
-        Self::map_with(xen, domid, frames, libc::PROT_READ)
+        let mut map = Self::map_with(xen, domid, frames, libc::PROT_READ)?;
+        if map.errors.iter().all(|&code| code == 0) {
+            map.errors = Vec::new();
+        }
+        Ok(map)
     }
 
     /// How many frames it spans.

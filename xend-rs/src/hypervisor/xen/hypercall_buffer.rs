@@ -24,6 +24,9 @@ pub struct HypercallBuffer {
 // SAFETY: the buffer is memory of this process, owned by this value alone, and no thread is
 // special to it.
 unsafe impl Send for HypercallBuffer {}
+// SAFETY: through a shared reference it can only be read, and Xen writes to it only during a call
+// that borrowed it mutably.
+unsafe impl Sync for HypercallBuffer {}
 
 impl HypercallBuffer {
     /// Allocates at least `bytes` bytes (at least one page), all zero. `operation` and `domid` are

@@ -12,7 +12,7 @@ use super::handles::{Xen, check, error_from, last_error};
 use super::hypercall_buffer::HypercallBuffer;
 use crate::hypervisor::error::{HypervisorError, Result};
 use crate::hypervisor::types::Domid;
-use crate::hypervisor::{DirtyStats, Liveness, PfnSet};
+use crate::hypervisor::{DirtyStats, Liveness, LogDirtySupport, PfnSet};
 
 /// How long another caller's unfinished operation on the same domain is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -134,9 +134,8 @@ impl LogDirty {
         let HypervisorError::Call { domid, source, .. } = error else { return error };
         let why = match source.raw_os_error() {
             Some(libc::EOPNOTSUPP) => {
-                "this Xen is built without CONFIG_SHADOW_PAGING, which live migration of a PV \
-                 guest needs. `xl save` works, for it stops the guest first; PVH and HVM guests \
-                 with hardware-assisted paging migrate live; or boot a Xen with shadow paging"
+                "this Xen is built without CONFIG_SHADOW_PAGING, which log-dirty tracking of a PV \
+                 guest needs. Track it by digest, suspend it first, or boot a Xen with shadow paging"
             }
             Some(libc::EINVAL) => {
                 "a device is passed through to it, or the domain has no vCPU. Detach the device"
@@ -165,6 +164,23 @@ impl Drop for LogDirty {
 }
 
 impl Xen {
+    /// Whether this Xen says that it can track the writes of such a guest: by shadow paging for a
+    /// PV guest, for an HVM guest by that or by hardware-assisted paging.
+    pub fn log_dirty_support(&self, is_hvm: bool) -> Result<LogDirtySupport> {
+        let offers = self.phys_info()?.offers;
+        if offers.shadow || is_hvm && offers.hap {
+            return Ok(LogDirtySupport::Available);
+        }
+        let guest = match is_hvm {
+            true => "an HVM guest without hardware-assisted paging",
+            false => "a PV guest",
+        };
+        let why = format!(
+            "this Xen is built without CONFIG_SHADOW_PAGING and cannot track the writes of {guest}"
+        );
+        Ok(LogDirtySupport::Missing(why))
+    }
+
     /// Ends write tracking that a killed process left on. Harmless where it is off, or where Xen
     /// cannot track at all.
     pub fn end_write_tracking(&self, domid: Domid) -> Result<()> {
@@ -183,7 +199,8 @@ impl Xen {
         });
         match result {
             Err(HypervisorError::NoSuchDomain { .. }) => Ok(()),
-            Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => Ok(()),
+            // EINVAL is what a Xen without shadow paging says of a PV guest.
+            Err(error) if matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => Ok(()),
             other => other,
         }
     }

@@ -35,7 +35,8 @@ impl Control {
         Self { asked: Cancel::default(), steps: Steps::none(), show: Arc::new(|_| {}) }
     }
 
-    pub(super) fn line(&self, text: impl Into<String>) {
+    /// Shows a line.
+    pub fn line(&self, text: impl Into<String>) {
         (self.show)(&Event::Line(text.into()));
     }
 }

@@ -1,11 +1,10 @@
 //! Moving a guest to another host, or receiving one: the six stages of Clark et al.
 //!
-//! [`migrate`](source::migrate) is the source's side of the conversation,
-//! [`receive`](destination::receive) the destination's; both speak xl's and, with each other,
-//! xend's own. Memory and state are the [engine](crate::migration)'s; domains and devices are
-//! reached through the traits in [`host`], so that both sides can be tried, and killed at every
-//! step, without a Xen. Who owns the guest stands in the [journal](crate::toolstack::journal);
-//! [`recover`](recover::recover) reads it after a crash.
+//! [`migrate`] is the source's side of the conversation, [`receive`] the destination's; both speak
+//! xl's and, with each other, xend's own. Memory and state are the [engine](crate::migration)'s;
+//! domains and devices are reached through the traits in [`host`], so that both sides can be tried,
+//! and killed at every step, without a Xen. Who owns the guest stands in the
+//! [journal](crate::toolstack::journal); [`recover`](recover::recover) reads it after a crash.
 
 mod control;
 mod destination;

@@ -36,8 +36,13 @@ pub struct Report {
     pub total_ms: f64,
     /// How long each stage took.
     pub stages: Vec<StageTime>,
+    /// How writes were tracked: `log-dirty`, `digest` or `none`. Known once memory was sent.
+    pub tracking: Option<&'static str>,
     /// The passes over memory: live rounds, then the one over the suspended guest.
     pub passes: Vec<Pass>,
+    /// What the last pass was expected to take, where all memory is read in it. What it took is
+    /// among the steps of the source.
+    pub predicted_last_pass_ms: Option<f64>,
     /// Bytes of the memory image.
     pub sent_bytes: u64,
     /// From the request to suspend to the destination's word that the guest runs, as seen here.
@@ -75,6 +80,8 @@ pub struct Pass {
     pub empty_pages: u64,
     /// Pages that were put off.
     pub owed_pages: u64,
+    /// Pages whose contents were read, to be sent or to be compared with what was sent.
+    pub read_pages: u64,
     /// How long it took.
     pub ms: f64,
 }
@@ -91,8 +98,11 @@ impl Report {
             data_pages: pass.data_pages,
             empty_pages: pass.empty_pages,
             owed_pages: pass.owed_pages,
+            read_pages: pass.read_pages,
             ms: ms(pass.duration),
         };
+        self.tracking = Some(save.tracking.name());
+        self.predicted_last_pass_ms = save.stop_plan.map(|plan| ms(plan.total()));
         self.passes = save.rounds.iter().chain([&save.last_pass]).map(pass).collect();
         self.sent_bytes = save.sent_bytes;
         self.step("suspend", save.suspend);

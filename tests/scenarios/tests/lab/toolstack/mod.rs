@@ -58,7 +58,7 @@ use theme;
 
 /// The guest has to run on this host, whole, known to both toolstacks, and with a monitor of the one
 /// that brought it there.
-fn require_settled(
+pub(crate) fn require_settled(
     world: &World,
     guest: &Guest,
     place: Place,
@@ -73,7 +73,7 @@ fn require_settled(
 }
 
 /// A command has to fail in one line that has all of these words in it, whatever their case.
-fn require_refusal(output: &Output, words: &[&str]) -> Result<()> {
+pub(crate) fn require_refusal(output: &Output, words: &[&str]) -> Result<()> {
     let said = output.stderr_text();
     let context = || format!("status {}, it said: {}", output.status, said.trim());
     // Above that are a panic and signals.

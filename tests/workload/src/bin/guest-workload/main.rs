@@ -1,6 +1,7 @@
 //! A guest's work that can be checked: pages written at a chosen rate, every one of them known.
 
 mod args;
+mod churn;
 mod console;
 mod disk;
 mod gaps;

@@ -1,5 +1,6 @@
 //! Requests over UDP, and the loop of the program.
 
+use crate::churn::MAX_PER_S;
 use crate::verify::MAX_ID_BYTES;
 use crate::workload::Workload;
 use anyhow::{Context, Result};
@@ -64,6 +65,15 @@ fn answer(socket: &UdpSocket, workload: &mut Workload, request: &[u8], client: S
             return send(socket, b"ok", client);
         }
         Ok("stats") => Some(workload.stats()),
+        Ok(request) if request.starts_with("churn ") => {
+            match request["churn ".len()..].trim().parse() {
+                Ok(per_s) if per_s <= MAX_PER_S => {
+                    workload.set_churn(per_s);
+                    return send(socket, b"ok", client);
+                }
+                _ => Some(error("churn is 0 to 100 times a second")),
+            }
+        }
         Ok(request) => match request.strip_prefix("verify").map(|id| (id, id.trim())) {
             Some((_, id)) if id.len() > MAX_ID_BYTES => Some(error("the identifier is too long")),
             Some((rest, id)) if rest.is_empty() || rest.starts_with(' ') => {

@@ -1,6 +1,7 @@
 //! The work between two looks at the socket: writing, sweeping, verifying, each in small slices.
 
 use crate::args::Args;
+use crate::churn::Churn;
 use crate::console::Console;
 use crate::disk::Disk;
 use crate::gaps::{Clocks, Gaps};
@@ -41,6 +42,7 @@ pub(crate) struct Workload {
     last_status_ns: u64,
     disk: Option<Disk>,
     console: Console,
+    churn: Churn,
 }
 
 impl Workload {
@@ -70,6 +72,7 @@ impl Workload {
             last_status_ns: now.monotonic_ns,
             disk,
             console,
+            churn: Churn::start().context("cannot start the churn thread")?,
         })
     }
 
@@ -81,6 +84,11 @@ impl Workload {
     /// Forgets the longest gaps.
     pub(crate) fn reset(&mut self) {
         self.gaps.reset();
+    }
+
+    /// See [`Churn::set`].
+    pub(crate) fn set_churn(&mut self, per_s: u64) {
+        self.churn.set(per_s);
     }
 
     /// See [`Verifier::request`].
@@ -206,6 +214,7 @@ impl Workload {
             "first_wrong": first_wrong,
             "uptime_s": self.uptime_s(),
             "mem_free_kib": mem_free_kib(),
+            "churn": self.churn.stats(),
         });
         self.gaps.add_to(&mut stats);
         if let Some(disk) = &self.disk {

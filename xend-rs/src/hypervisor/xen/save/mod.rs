@@ -5,23 +5,28 @@
 
 mod holes;
 mod hvm;
+mod kept;
 mod pv;
 mod window;
 
 use std::io;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use self::holes::Holes;
 use self::hvm::HvmGuest;
 use self::pv::PvGuest;
-use self::window::{Retired, Window};
+use self::window::{Window, WindowPage};
 use super::Xen;
 use super::domain::DomainInfo;
 use super::handles::error_from;
 use super::log_dirty::LogDirty;
+use super::xenstore::{Nodes, Xenstore, XenstoreError};
 use crate::hypervisor::error::{HypervisorError, Result};
 use crate::hypervisor::types::{Domid, Pfn, PfnRange};
-use crate::hypervisor::{DirtyStats, Liveness, MAX_BATCH_PFNS, PageBatch, PfnSet, SourceGuest};
+use crate::hypervisor::{
+    DirtyStats, Liveness, LogDirtySupport, MAX_BATCH_PFNS, PageBatch, PfnSet, Sieve, SourceGuest,
+};
 use crate::stream::libxc::{CpuidLeaf, GuestType, MsrEntry, PageEntry, PageType, Record};
 
 /// Pfns that any guest may have, however little memory it has now: 512 GiB, which Linux reserves
@@ -36,8 +41,8 @@ pub struct XenSource {
     // First, for it is dropped first: tracking ends before anything else is given up.
     log_dirty: Option<LogDirty>,
     window: Window,
-    retired: Retired,
-    holes: Holes,
+    /// Noted by every reader, for it is only known while reading what has memory.
+    holes: Mutex<Holes>,
     kind: Kind,
     pfn_count: u64,
     domid: Domid,
@@ -81,8 +86,7 @@ impl XenSource {
         Ok(Self {
             log_dirty: None,
             window: Window::default(),
-            retired: Retired::default(),
-            holes: Holes::new(pfn_count, info.total_pages),
+            holes: Mutex::new(Holes::new(pfn_count, info.total_pages)),
             kind,
             pfn_count,
             domid,
@@ -165,6 +169,21 @@ impl SourceGuest for XenSource {
         })
     }
 
+    fn log_dirty_support(&mut self) -> Result<LogDirtySupport> {
+        self.xen.log_dirty_support(matches!(self.kind, Kind::Hvm(_)))
+    }
+
+    fn has_passed_through_device(&mut self) -> Result<bool> {
+        let failed = |error: XenstoreError| {
+            let source = io::Error::other(error);
+            error_from(source, "look for passed-through devices", self.domid, None)
+        };
+        // Where the back end is, which the guest cannot write.
+        let path = format!("/local/domain/0/backend/pci/{}", self.domid.0);
+        let devices = Xenstore::open().and_then(|store| store.list(&path)).map_err(failed)?;
+        Ok(devices.is_some_and(|devices| !devices.is_empty()))
+    }
+
     fn enable_log_dirty(&mut self) -> Result<()> {
         if self.log_dirty.is_none() {
             self.log_dirty = Some(LogDirty::new(&self.xen, self.domid, self.pfn_count)?);
@@ -179,9 +198,10 @@ impl SourceGuest for XenSource {
         };
         let stats = log_dirty.take(into, liveness)?;
         // Xen does not count it as a write when a pfn gets memory.
+        let holes = self.holes.get_mut().unwrap_or_else(PoisonError::into_inner);
         match &self.kind {
-            Kind::Pv(pv) => self.holes.take_filled(into, |pfn| pv.has_memory(pfn)),
-            Kind::Hvm(_) => self.holes.take_filled_hvm(into, &self.xen, self.domid)?,
+            Kind::Pv(pv) => holes.take_filled(into, |pfn| pv.has_memory(pfn)),
+            Kind::Hvm(_) => holes.take_filled_hvm(into, &self.xen, self.domid)?,
         }
         Ok(stats)
     }
@@ -191,45 +211,45 @@ impl SourceGuest for XenSource {
     }
 
     fn map_window(&mut self, pfns: &[Pfn]) -> Result<()> {
-        self.retired.take_over(std::mem::take(&mut self.window));
         let pages = match &self.kind {
             Kind::Pv(pv) => pv.window_pages(pfns),
             Kind::Hvm(hvm) => hvm.window_pages(&self.xen, self.domid, pfns)?,
         };
-        self.holes.note(pages.iter().map(|page| (page.pfn, page.page_type)));
-        self.window = Window::map(&self.xen, self.domid, pages)?;
-        Ok(())
+        self.note_holes(pages.iter().map(|page| (page.pfn, page.page_type)));
+        let keep = matches!(self.kind, Kind::Pv(_));
+        self.window.replace(&self.xen, self.domid, pages, keep)
     }
 
     fn read_batch(
-        &mut self,
-        pfns: &[Pfn],
+        &self,
+        pages: Range<usize>,
         liveness: Liveness,
+        sieve: &dyn Sieve,
         batch: &mut PageBatch,
     ) -> Result<()> {
-        assert!(pfns.len() <= MAX_BATCH_PFNS, "a batch is at most {MAX_BATCH_PFNS} pfns");
-        let pages: Vec<usize> = pfns.iter().map(|&pfn| self.window.position(pfn)).collect();
-        let types = match &self.kind {
-            Kind::Pv(pv) => pv.types_now(&self.xen, self.domid, pfns)?,
-            Kind::Hvm(_) => {
-                pages.iter().map(|&at| (self.window.frame(at), self.window.page_type(at))).collect()
+        assert!(pages.len() <= MAX_BATCH_PFNS, "a batch is at most {MAX_BATCH_PFNS} pfns");
+        let announced: Vec<WindowPage> = pages.clone().map(|at| self.window.page(at)).collect();
+        let now = match &self.kind {
+            Kind::Pv(pv) => {
+                let now = pv.pages_now(&self.xen, self.domid, &announced)?;
+                self.note_holes(now.iter().map(|page| (page.pfn, page.page_type)));
+                now
             }
+            Kind::Hvm(_) => announced,
         };
-        if matches!(self.kind, Kind::Pv(_)) {
-            self.holes
-                .note(pfns.iter().copied().zip(types.iter().map(|&(_, page_type)| page_type)));
-        }
-        for ((&pfn, at), (frame, page_type)) in pfns.iter().zip(pages).zip(types) {
-            if page_type.has_data()
-                && let Err(failure) = self.read_page(at, frame, page_type, &mut batch.data)
-            {
-                match liveness {
-                    Liveness::Running => batch.owed.push(pfn),
-                    Liveness::Suspended => return Err(failure.fatal(self.domid, pfn)),
+        for (at, WindowPage { pfn, frame, page_type }) in pages.zip(now) {
+            let start = batch.data.len();
+            if page_type.has_data() {
+                if let Err(failure) = self.read_page(at, frame, page_type, &mut batch.data) {
+                    match liveness {
+                        Liveness::Running => batch.owed.push(pfn),
+                        Liveness::Suspended => return Err(failure.fatal(self.domid, pfn)),
+                    }
+                    continue;
                 }
-                continue;
+                batch.read_pages += 1;
             }
-            batch.entries.push(PageEntry { pfn, page_type });
+            batch.add(PageEntry { pfn, page_type }, start, sieve);
         }
         Ok(())
     }
@@ -256,6 +276,11 @@ impl SourceGuest for XenSource {
 }
 
 impl XenSource {
+    fn note_holes(&self, seen: impl Iterator<Item = (Pfn, PageType)>) {
+        // A set of numbers that a panic cannot have left half done.
+        self.holes.lock().unwrap_or_else(PoisonError::into_inner).note(seen);
+    }
+
     /// Appends a copy of the page at `at` in the window to `data`, fit to travel; on failure `data`
     /// is as it was. `frame` is where the page is now.
     fn read_page(
@@ -265,7 +290,7 @@ impl XenSource {
         page_type: PageType,
         data: &mut Vec<u8>,
     ) -> std::result::Result<(), Unreadable> {
-        if frame != self.window.frame(at) {
+        if frame != self.window.page(at).frame {
             return Err(Unreadable::Moved);
         }
         let start = data.len();
@@ -310,8 +335,8 @@ impl Unreadable {
     }
 }
 
-/// The engine reads pages on a thread of their own.
+/// The engine reads pages on threads of their own.
 const _: () = {
-    const fn can_be_sent<T: Send>() {}
-    can_be_sent::<XenSource>();
+    const fn can_be_shared<T: Send + Sync>() {}
+    can_be_shared::<XenSource>();
 };

@@ -88,16 +88,18 @@ impl PvGuest {
         pfns.iter().map(page).collect()
     }
 
-    /// Where each of `pfns` is at this moment, and what.
-    pub(super) fn types_now(
+    /// Where each of `pages` is at this moment, and what.
+    pub(super) fn pages_now(
         &self,
         xen: &Xen,
         domid: Domid,
-        pfns: &[Pfn],
-    ) -> Result<Vec<(u64, PageType)>> {
+        pages: &[WindowPage],
+    ) -> Result<Vec<WindowPage>> {
+        let pfns: Vec<Pfn> = pages.iter().map(|page| page.pfn).collect();
         let frames: Vec<u64> = pfns.iter().map(|&pfn| self.entry(pfn).0).collect();
-        let types = xen.page_types(domid, &mut frames.clone(), PfnRange::spanning(pfns))?;
-        Ok(frames.into_iter().zip(types).collect())
+        let types = xen.page_types(domid, &mut frames.clone(), PfnRange::spanning(&pfns))?;
+        let page = |((pfn, frame), page_type)| WindowPage { pfn, frame, page_type };
+        Ok(pfns.into_iter().zip(frames).zip(types).map(page).collect())
     }
 
     /// Turns the machine frames in a copy of a page table into pfns.

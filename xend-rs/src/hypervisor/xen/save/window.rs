@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use super::kept::{Kept, Slot};
 use crate::hypervisor::error::Result;
 use crate::hypervisor::types::{Domid, Pfn};
 use crate::hypervisor::xen::Xen;
@@ -25,56 +26,80 @@ pub(super) struct WindowPage {
 #[derive(Debug, Default)]
 pub(super) struct Window {
     pages: Vec<WindowPage>,
-    /// Which page of the mapping each of `pages` is; only meaningful for those with data.
-    slots: Vec<u32>,
-    map: Option<ForeignMap>,
-    next: usize,
+    /// Where each of `pages` is mapped.
+    places: Vec<Place>,
+    /// What is mapped for this window alone.
+    own: Option<ForeignMap>,
+    kept: Kept,
+    retired: Retired,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Nowhere,
+    Kept(Slot),
+    Own(u32),
 }
 
 impl Window {
-    pub(super) fn map(xen: &Arc<Xen>, domid: Domid, pages: Vec<WindowPage>) -> Result<Self> {
-        let mut frames = Vec::with_capacity(pages.len());
-        let mut slots = Vec::with_capacity(pages.len());
-        for page in &pages {
-            slots.push(frames.len() as u32);
-            if page.page_type.has_data() {
-                frames.push(page.frame);
+    /// Replaces the window by one of these `pages`. With `keep`, what is mapped stays so for later
+    /// windows, as far as there is room.
+    pub(super) fn replace(
+        &mut self,
+        xen: &Arc<Xen>,
+        domid: Domid,
+        pages: Vec<WindowPage>,
+        keep: bool,
+    ) -> Result<()> {
+        if let Some(own) = self.own.take() {
+            self.retired.take_over(own);
+        }
+        self.pages = pages;
+        self.places.clear();
+        let mut missing = Vec::new();
+        for page in &self.pages {
+            self.places.push(match self.kept.find(page.pfn, page.frame) {
+                _ if !page.page_type.has_data() => Place::Nowhere,
+                Some(slot) => Place::Kept(slot),
+                None => {
+                    missing.push(page.frame);
+                    Place::Own(missing.len() as u32 - 1)
+                }
+            });
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let map = ForeignMap::map_what_is_there(xen, domid, &missing)?;
+        if keep && self.kept.has_room_for(missing.len()) {
+            self.keep(map, missing);
+        } else {
+            self.own = Some(map);
+        }
+        Ok(())
+    }
+
+    /// Gives the window's own mapping, of `frames`, to those that are kept.
+    fn keep(&mut self, map: ForeignMap, frames: Vec<u64>) {
+        let number = self.kept.add(map, frames);
+        for (place, page) in self.places.iter_mut().zip(&self.pages) {
+            if let Place::Own(index) = *place {
+                let slot = Slot { map: number, index };
+                self.kept.note(page.pfn, slot);
+                *place = Place::Kept(slot);
             }
         }
-        let map = match frames.as_slice() {
-            [] => None,
-            frames => Some(ForeignMap::map_what_is_there(xen, domid, frames)?),
-        };
-        Ok(Self { pages, slots, map, next: 0 })
     }
 
-    /// Where `pfn` is in the window. They are asked for in order, mostly.
-    ///
-    /// # Panics
-    /// If it is not in the window.
-    pub(super) fn position(&mut self, pfn: Pfn) -> usize {
-        let (before, rest) = self.pages.split_at(self.next);
-        let ahead = rest.iter().position(|page| page.pfn == pfn).map(|at| at + before.len());
-        let found = ahead.or_else(|| before.iter().position(|page| page.pfn == pfn));
-        let at = found.unwrap_or_else(|| panic!("{pfn} is not in the window"));
-        self.next = at + 1;
-        at
-    }
-
-    pub(super) fn frame(&self, at: usize) -> u64 {
-        self.pages[at].frame
-    }
-
-    pub(super) fn page_type(&self, at: usize) -> PageType {
-        self.pages[at].page_type
+    pub(super) fn page(&self, at: usize) -> WindowPage {
+        self.pages[at]
     }
 
     /// Copies the page to the end of `out`, which stays as it was if there is nothing to copy.
     pub(super) fn append_page_to(&self, at: usize, out: &mut Vec<u8>) -> io::Result<()> {
-        match &self.map {
-            Some(map) if self.pages[at].page_type.has_data() => {
-                map.append_page_to(self.slots[at] as usize, out)
-            }
+        match (self.places[at], &self.own) {
+            (Place::Kept(slot), _) => self.kept.append_page_to(slot, out),
+            (Place::Own(index), Some(map)) => map.append_page_to(index as usize, out),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
     }
@@ -87,7 +112,7 @@ impl Window {
 /// then takes them down without Xen. So windows are put off for as long as they cost little, and a
 /// process that saves one guest and ends never unmaps them itself.
 #[derive(Debug, Default)]
-pub(super) struct Retired {
+struct Retired {
     maps: VecDeque<ForeignMap>,
     pages: usize,
 }
@@ -97,8 +122,7 @@ const MAX_RETIRED_PAGES: usize = 1 << 20;
 
 impl Retired {
     /// Takes a window that is not needed any more; unmaps the oldest if there are too many.
-    pub(super) fn take_over(&mut self, window: Window) {
-        let Some(map) = window.map else { return };
+    fn take_over(&mut self, map: ForeignMap) {
         self.pages += map.len_pages();
         self.maps.push_back(map);
         while self.pages > MAX_RETIRED_PAGES
@@ -106,28 +130,5 @@ impl Retired {
         {
             self.pages -= oldest.len_pages();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn window(pfns: &[u64]) -> Window {
-        let page = |&pfn| WindowPage { pfn: Pfn(pfn), frame: pfn, page_type: PageType::Invalid };
-        Window { pages: pfns.iter().map(page).collect(), ..Window::default() }
-    }
-
-    #[test]
-    fn pages_are_found_in_order_and_out_of_order() {
-        let mut window = window(&[5, 9, 2, 7]);
-        let found = [5, 2, 7, 9, 9, 5].map(|pfn| window.position(Pfn(pfn)));
-        assert_eq!(found, [0, 2, 3, 1, 1, 0]);
-    }
-
-    #[test]
-    #[should_panic(expected = "pfn 0x6 is not in the window")]
-    fn a_page_outside_of_the_window_is_a_bug() {
-        window(&[5]).position(Pfn(6));
     }
 }

@@ -4,6 +4,8 @@ use serde_json::Value;
 
 use crate::hypervisor::HypervisorError;
 use crate::hypervisor::types::Domid;
+use crate::migration::Tracking;
+use crate::migration::tracker::Outlook;
 use crate::stream::libxc::{CpuidLeaf, MsrEntry};
 use crate::stream::xend::GuestNeeds;
 use crate::toolstack::Host;
@@ -65,7 +67,8 @@ pub fn prepare(
     Ok((config, identity, needs))
 }
 
-/// Looks for what keeps the guest here. `live`: it is to run meanwhile.
+/// Looks for what keeps the guest here, and changes nothing. If nothing does: how its writes are
+/// going to be tracked, which for a guest that is stopped first is [`Tracking::None`].
 ///
 /// # Errors
 /// [`PrepareError::Immovable`] with all of it.
@@ -73,8 +76,8 @@ pub fn movable(
     host: &Host,
     domid: Domid,
     config: &DomainConfig,
-    live: bool,
-) -> Result<(), PrepareError> {
+    tracking: Tracking,
+) -> Result<Outlook, PrepareError> {
     let mut problems = config.immovable();
     if config.kind() == GuestKind::Hvm {
         problems.push("HVM guests are not moved yet: use stock xl".to_owned());
@@ -82,19 +85,13 @@ pub fn movable(
     if host.xen.has_vnuma(domid)? {
         problems.push("it has a virtual NUMA topology".to_owned());
     }
-    let offers = host.xen.phys_info()?.offers;
-    let tracks = match config.kind() {
-        GuestKind::Pv => offers.shadow,
-        GuestKind::Pvh | GuestKind::Hvm => offers.hap || offers.shadow,
-    };
-    if live && !tracks {
-        problems.push(
-            "this Xen is built without CONFIG_SHADOW_PAGING and cannot track what it writes; \
-             `xend save` stops the guest first and works"
-                .to_owned(),
-        );
+    let support = host.xen.log_dirty_support(config.kind() != GuestKind::Pv)?;
+    match Outlook::new(tracking, support) {
+        Ok(outlook) if problems.is_empty() => return Ok(outlook),
+        Ok(_) => {}
+        Err(missing) => problems.push(missing.to_string()),
     }
-    if problems.is_empty() { Ok(()) } else { Err(PrepareError::Immovable(problems)) }
+    Err(PrepareError::Immovable(problems))
 }
 
 fn needs(host: &Host, domid: Domid, config: &DomainConfig) -> Result<GuestNeeds, PrepareError> {

@@ -17,7 +17,7 @@ use super::stage::{Stage, Step};
 use super::words::BANNER;
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
-use crate::migration::Cancel;
+use crate::migration::{Cancel, Tracking};
 use crate::stream::xend::{
     self, Answer, GuestNeeds, Offer, Request, Token, Verdict, common_version,
 };
@@ -43,6 +43,8 @@ pub struct Departure {
     pub token: Token,
     /// Only ask whether it could go.
     pub check_only: bool,
+    /// How its writes are to be tracked.
+    pub tracking: Tracking,
     /// Send everything twice, to be compared.
     pub verify: bool,
     /// A peer that is silent for so long is dead.

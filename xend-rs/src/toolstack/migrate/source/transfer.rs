@@ -7,7 +7,7 @@ use super::Sender;
 use super::confirmed::ConfirmedSink;
 use crate::migration::progress::{self, Progress};
 use crate::migration::toolstack::{SourceToolstack, ToolstackError};
-use crate::migration::{Cancel, SaveFailure, SaveOptions, policy, save};
+use crate::migration::{Cancel, SaveFailure, SaveOptions, save};
 use crate::stream::{libxl, xend};
 use crate::toolstack::journal::{Journal, SourceRecord, SourceState};
 use crate::toolstack::migrate::control::{Control, Event};
@@ -34,11 +34,11 @@ impl<H: SourceHost> Sender<'_, H> {
             .and_then(|()| libxl::write::libxc_context(&mut head));
         built.and_then(|()| self.sink.write_all(&head)).map_err(|e| self.blame(e.into()))?;
         let options = SaveOptions {
-            live: true,
+            tracking: self.departure.tracking,
             verify: self.departure.verify,
-            policy: policy::stock,
             trailer: LIBXL_END,
             keep_tracking: true,
+            ..SaveOptions::stock(true)
         };
         let mut bridge = Bridge {
             host: self.host,

@@ -1,0 +1,175 @@
+//! Log-dirty and digest in turn, for the same PV guest, on a hypervisor that has both.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lab::{Guest, GuestKind, GuestSpec, HostSpec, Hypervisor};
+
+use crate::compare::{markdown, table};
+use crate::flight::{Flight, Route};
+use crate::helper::Helper;
+use crate::machine::Circumstances;
+use crate::rig::{Ground, Place, Rig};
+use crate::row;
+use crate::statistics::Spread;
+use crate::traveller::{find, require_intact, usual};
+
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
+/// Slow enough that Dom0 mostly waits in round 0: what the guest is slower by then is not Dom0's
+/// share of the one processor.
+const LINK_MBIT: u32 = 24;
+/// As often as the guest can.
+const CHURN_PER_S: u32 = 100;
+const MEASURE: Duration = Duration::from_secs(10);
+/// By then round 0 has begun.
+const BEGUN_BYTES: u64 = 4 << 20;
+const GUEST_LOSS_MIB: u32 = 1;
+const UNREST_MIB: u32 = 12;
+
+/// The trackers, by their names.
+const TRACKERS: [&str; 2] = ["log-dirty", "digest"];
+
+/// One migration.
+struct Run {
+    tracker: &'static str,
+    gap_ms: f64,
+    total_s: f64,
+    wire_mib: f64,
+    /// Processes that the guest made in a second while it was tracked, through those it made before.
+    pace: f64,
+}
+
+/// A figure of a run.
+type Column = (&'static str, fn(&Run) -> f64);
+
+const COLUMNS: &[Column] = &[
+    ("client gap, ms", |run| run.gap_ms),
+    ("total time, s", |run| run.total_s),
+    ("on the wire, MiB", |run| run.wire_mib),
+    ("guest's pace while tracked", |run| run.pace),
+];
+
+/// Boots two hosts with shadow paging and migrates a guest `pairs` times with each tracker, in
+/// alternating order.
+///
+/// # Errors
+/// When a migration fails or a page is wrong.
+pub fn run(pairs: u32) -> Result<()> {
+    let ground = Ground::prepare()?;
+    let rig = ground.boot(HostSpec::new(Hypervisor::Shadow))?;
+    lab::end_tidily_on_signals()?;
+    compare(&rig, pairs).inspect_err(|_| rig.lab().keep_logs())
+}
+
+fn compare(rig: &Rig, pairs: u32) -> Result<()> {
+    let usual = usual(GuestKind::Pv);
+    let memory_mib = usual.memory_mib + UNREST_MIB + 2 * pairs * GUEST_LOSS_MIB;
+    let spec = GuestSpec { memory_mib, ..usual };
+    let guest = rig.host(Place::A).create_guest(&spec)?;
+    rig.lab().link().shape(Some(LINK_MBIT))?;
+    let mut runs = Vec::new();
+    for pair in 0..pairs {
+        let [first, second] = TRACKERS;
+        for tracker in if pair % 2 == 0 { [first, second] } else { [second, first] } {
+            let run = migrate(rig, &guest, tracker)?;
+            println!(
+                "pair {}, {tracker}: {:.1} s, gap {:.0} ms, pace {:.2}",
+                pair + 1,
+                run.total_s,
+                run.gap_ms,
+                run.pace
+            );
+            runs.push(run);
+        }
+    }
+    rig.lab().link().shape(None)?;
+    let rows = rows(&runs)?;
+    print!("\n{}", table(&rows));
+    let circumstances = Circumstances::now(rig.host(Place::A))?;
+    let text = format!(
+        "# Log-dirty and digest, {pairs} times each\n\n\
+         A PV guest of {memory_mib} MiB, {} MiB of it verified after each migration, {} MiB written \
+         at {} pages/s, over a link of {LINK_MBIT} Mbit/s; our helper on both sides, the trackers in \
+         alternating order. The guest forks processes as fast as it can, which makes and unmakes \
+         page tables; its pace is how many of them it makes in a second of round 0, through how many \
+         it makes before the migration.\n\n## Circumstances\n{}\n## Result\n- wrong pages: 0\n\n\
+         Medians, with lowest and highest.\n\n{}",
+        spec.workload.memory_mib,
+        spec.workload.hot_mib,
+        spec.workload.writes_per_s,
+        circumstances.markdown(),
+        markdown(&rows),
+    );
+    println!("\nkept in {}", super::keep("trackers", &circumstances, &text)?.display());
+    Ok(())
+}
+
+fn migrate(rig: &Rig, guest: &Guest, tracker: &'static str) -> Result<Run> {
+    let from = find(rig, guest)?;
+    guest.churn(CHURN_PER_S)?;
+    let before = processes_per_s(guest)?;
+    let route = Route { guest, from, sender: Helper::Ours, receiver: Helper::Ours };
+    let environment = format!("XEND_TRACKING={tracker}");
+    let mut flight = Flight::start_with(rig, &route, false, &environment)?;
+    flight.wait_for_bytes(BEGUN_BYTES, Duration::from_secs(60))?;
+    let tracked = processes_per_s(guest)?;
+    // The rest is for the gap and the bytes, which so much unrest would hide.
+    guest.churn(0)?;
+    let account = flight.finish(MIGRATION_TIMEOUT)?;
+    account.require_success()?;
+    require_intact(guest)?;
+    Ok(Run {
+        tracker,
+        gap_ms: account.client.longest_gap_ms,
+        total_s: account.total.as_secs_f64(),
+        wire_mib: account.wire_bytes as f64 / f64::from(1 << 20),
+        pace: tracked / before,
+    })
+}
+
+fn processes_per_s(guest: &Guest) -> Result<f64> {
+    let count = || -> Result<f64> {
+        guest.stats()?["churn"]["processes"].as_f64().context("the workload counts no processes")
+    };
+    let (started, before) = (Instant::now(), count()?);
+    thread::sleep(MEASURE);
+    let rate = (count()? - before) / started.elapsed().as_secs_f64();
+    ensure!(rate > 0.0, "the guest makes no processes");
+    Ok(rate)
+}
+
+fn rows(runs: &[Run]) -> Result<Vec<Vec<String>>> {
+    let [first, second] = TRACKERS;
+    let mut rows = vec![row!["", first, "low..high", second, "low..high", "of medians"]];
+    for &(name, value) in COLUMNS {
+        let spread = |tracker: &str| {
+            let values = runs.iter().filter(|run| run.tracker == tracker).map(value);
+            Spread::of(values).context("no migration was measured")
+        };
+        let (a, b) = (spread(first)?, spread(second)?);
+        let cell = |s: &Spread| format!("{:.2}", s.median);
+        let range = |s: &Spread| format!("{:.2}..{:.2}", s.low, s.high);
+        let ratio = format!("{:.2}", b.median / a.median);
+        rows.push(row![name, cell(&a), range(&a), cell(&b), range(&b), ratio]);
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{COLUMNS, Run, rows};
+
+    #[test]
+    fn each_figure_has_a_row_with_the_ratio_of_the_medians() {
+        let run = |tracker, gap_ms| Run { tracker, gap_ms, total_s: 2.0, wire_mib: 3.0, pace: 0.5 };
+        let rows = rows(&[run("log-dirty", 100.0), run("digest", 150.0), run("digest", 250.0)]);
+        let rows = rows.expect("both were measured");
+        assert_eq!(rows.len(), 1 + COLUMNS.len());
+        assert_eq!(
+            rows[1],
+            ["client gap, ms", "100.00", "100.00..100.00", "200.00", "150.00..250.00", "2.00"]
+        );
+        assert!(super::rows(&[run("digest", 1.0)]).is_err());
+    }
+}
