@@ -268,7 +268,9 @@ impl DestinationHost for Process {
         Ok(arriving)
     }
 
-    fn announce(&self, _: Domid) {}
+    fn prepare_announcement(&self, _: Domid) {}
+
+    fn announce(&self) {}
 
     fn await_announced(&self) {}
 }

@@ -1,6 +1,5 @@
 //! The console that every guest has.
 
-use super::nodes::owned;
 use super::{Address, Device, Kind};
 use crate::hypervisor::types::{Domid, Mfn, Port};
 use crate::hypervisor::xen::xenstore::{Nodes, Result};
@@ -27,6 +26,8 @@ pub(in crate::toolstack) fn console(domid: Domid, backend: Domid, port: Port) ->
             ("output", "pty".to_owned()),
             ("tty", String::new()),
             ("port", port.0.to_string()),
+            // With its permissions, so that one write completes it.
+            ("ring-ref", String::new()),
         ],
     }
 }
@@ -39,8 +40,7 @@ pub(in crate::toolstack) fn write_console_ring(
     ring: Mfn,
 ) -> Result<()> {
     let path = format!("{}/ring-ref", address(domid, backend).frontend_path());
-    store.write(&path, ring.0.to_string())?;
-    store.set_permissions(&path, &owned(backend, domid))
+    store.write(&path, ring.0.to_string())
 }
 
 fn address(domid: Domid, backend: Domid) -> Address {

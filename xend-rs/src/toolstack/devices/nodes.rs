@@ -76,7 +76,7 @@ fn write_all(
 }
 
 /// `owner` may do what it likes, `reader` may look.
-pub(super) fn owned(owner: Domid, reader: Domid) -> [Permission; 2] {
+fn owned(owner: Domid, reader: Domid) -> [Permission; 2] {
     [
         Permission { domid: owner, access: Access::None },
         Permission { domid: reader, access: Access::Read },

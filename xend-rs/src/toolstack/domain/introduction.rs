@@ -18,9 +18,11 @@ pub(super) fn prepare(
     rings: &Rings,
 ) -> Result<()> {
     let console = devices::console(domid, rings.console.peer, rings.console.port);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let start_time = format!("{}.{:02}", now.as_secs(), now.subsec_millis() / 10);
     host.store.transaction(|store| {
         write_all(store, &home(domid), &domain_entries(domid, config, rings))?;
-        write_all(store, &format!("/vm/{}", config.uuid()), &vm_entries(config))?;
+        write_all(store, &format!("/vm/{}", config.uuid()), &vm_entries(config, &start_time))?;
         devices::write(store, &console)
     })?;
     Ok(())
@@ -31,15 +33,11 @@ pub(super) fn prepare(
 pub(super) fn introduce(
     host: &Host,
     domid: Domid,
-    config: &DomainConfig,
     rings: &Rings,
     frames: RingFrames,
 ) -> Result<()> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let start_time = format!("{}.{:02}", now.as_secs(), now.subsec_millis() / 10);
     let store = &host.store;
     store.write(&format!("{}/store/ring-ref", home(domid)), frames.store.0.to_string())?;
-    store.write(&format!("/vm/{}/start_time", config.uuid()), start_time)?;
     devices::write_console_ring(store, domid, rings.console.peer, frames.console)?;
     store.introduce(domid, frames.store, rings.store.port)?;
     Ok(())
@@ -63,13 +61,14 @@ fn domain_entries(domid: Domid, config: &DomainConfig, rings: &Rings) -> Vec<(St
     entries
 }
 
-fn vm_entries(config: &DomainConfig) -> Vec<(String, String)> {
+fn vm_entries(config: &DomainConfig, start_time: &str) -> Vec<(String, String)> {
+    let entry = |key: &str, value: String| (key.to_owned(), value);
     if config.kind() != GuestKind::Pv {
-        return Vec::new();
+        return vec![entry("start_time", start_time.to_owned())];
     }
     let boot = config.boot();
-    let entry = |key: &str, value: String| (key.to_owned(), value);
     let mut entries = vec![
+        entry("start_time", start_time.to_owned()),
         entry("image/ostype", "linux".to_owned()),
         entry("image/kernel", boot.kernel.unwrap_or_default()),
     ];

@@ -116,7 +116,7 @@ impl<'h> NewDomain<'h> {
             let kib = has_kib.max(self.config.memory().target_kib + EXTRA_MEMORY_KIB);
             self.host.xen.set_max_memory(self.domid, kib)?;
         }
-        introduction::introduce(self.host, self.domid, &self.config, &self.rings, frames)
+        introduction::introduce(self.host, self.domid, &self.rings, frames)
     }
 
     /// Leaves the domain in the world, paused.

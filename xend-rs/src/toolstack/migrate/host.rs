@@ -115,8 +115,11 @@ pub trait DestinationHost: Domains + Sync {
         token: Token,
     ) -> Result<Self::Incoming, HostError>;
 
-    /// Tells the network where the guest is now. Does not wait until all is said.
-    fn announce(&self, domid: Domid);
+    /// Finds out what the network is to be told of the guest, once its devices are there.
+    fn prepare_announcement(&self, domid: Domid);
+
+    /// Tells the network where that guest is now. Does not wait until all is said.
+    fn announce(&self);
 
     /// Waits until all is said.
     fn await_announced(&self);

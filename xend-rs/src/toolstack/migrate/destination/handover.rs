@@ -7,7 +7,7 @@ use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
 use crate::migration::RestoreReport;
 use crate::stream::xend::Frame;
-use crate::toolstack::journal::{DestinationState, Identity};
+use crate::toolstack::journal::DestinationState;
 use crate::toolstack::migrate::error::ReceiveError;
 use crate::toolstack::migrate::host::{DestinationHost, HostError, Incoming};
 use crate::toolstack::migrate::stage::{Stage, Step};
@@ -74,10 +74,9 @@ impl<H: DestinationHost> Receiver<'_, H> {
         let domid = incoming.domid();
         // Should this process die now, the journal says that the guest is to be started.
         incoming.keep();
-        if let Err(error) = self.start(domid, &guest.identity) {
+        if let Err(error) = self.start(domid) {
             return Err(self.give_back(guest, domid, error));
         }
-        self.control.line("migration target: Domain started successsfully.");
         // The sender has only this to wait for; the guest is ours whether it hears it or not.
         let told = match self.version {
             None => self.say(REPORT).and_then(|()| self.say(&[0])),
@@ -85,6 +84,12 @@ impl<H: DestinationHost> Receiver<'_, H> {
         };
         if let Err(error) = told {
             log::warn!("the sender does not hear that the guest runs: {}", error_line(&error));
+        }
+        self.control.line("migration target: Domain started successsfully.");
+        let identity = &guest.identity;
+        // It runs and is ours, whatever it is called: a name that is taken is no reason to stop it.
+        if let Err(error) = self.host.rename(domid, &identity.incoming_name(), &identity.name) {
+            log::error!("{}", error_line(&error));
         }
         self.reach(Step::Running);
         // Until then what is left to do would only take the processor from the guest.
@@ -101,19 +106,15 @@ impl<H: DestinationHost> Receiver<'_, H> {
         Ok(Received::Guest { domid, name, report, timings })
     }
 
-    /// Its first instruction, then its name.
-    fn start(&mut self, domid: Domid, identity: &Identity) -> Result<(), HostError> {
+    /// Its first instruction.
+    fn start(&mut self, domid: Domid) -> Result<(), HostError> {
         if self.reception.paused {
-            return self.host.rename(domid, &identity.incoming_name(), &identity.name);
+            return Ok(());
         }
         let started = Instant::now();
         self.host.unpause(domid)?;
         self.time("unpause", started.elapsed());
-        self.host.announce(domid);
-        // It runs and is ours, whatever it is called: a name that is taken is no reason to stop it.
-        if let Err(error) = self.host.rename(domid, &identity.incoming_name(), &identity.name) {
-            log::error!("{}", error_line(&error));
-        }
+        self.host.announce();
         Ok(())
     }
 

@@ -49,7 +49,7 @@ impl<H: DestinationHost> Receiver<'_, H> {
         }
         let mut engine_guest = incoming.open_guest()?;
         self.stage(Stage::PreCopy);
-        let (control, sink) = (self.control, &self.sink);
+        let (host, control, sink) = (self.host, self.control, &self.sink);
         let alive = self.version.is_some();
         let source = &mut self.source;
         let (restored, prepared) = thread::scope(|scope| {
@@ -61,6 +61,7 @@ impl<H: DestinationHost> Receiver<'_, H> {
             let devices = scope.spawn(|| {
                 let started = Instant::now();
                 let result = incoming.prepare_devices();
+                host.prepare_announcement(incoming.domid());
                 control.steps.reach(Step::Prepared);
                 result.map(|()| started.elapsed())
             });

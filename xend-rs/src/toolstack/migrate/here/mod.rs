@@ -7,7 +7,7 @@ mod incoming;
 mod network;
 mod turn;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use crate::hypervisor::xen::XenSource;
 use crate::hypervisor::xen::xenstore::Nodes;
 use crate::migration::Cancel;
 use crate::stream::xend::{GuestNeeds, Offer, Token};
-use crate::toolstack::announce::Announcing;
+use crate::toolstack::announce::{self, Announcement, Announcing};
 use crate::toolstack::config::{DomainConfig, Uuid};
 use crate::toolstack::domain::{self, DomainError, NameError, SuspendError, SuspendLimits, names};
 use crate::toolstack::journal::Identity;
@@ -36,13 +36,15 @@ const LATE_CHECK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Here<'h> {
     host: &'h Host,
+    /// What the network is to be told of a guest that is on its way.
+    to_announce: Mutex<Vec<Announcement>>,
     announced: Mutex<Vec<Announcing>>,
 }
 
 impl<'h> Here<'h> {
     /// A view of `host`. Dropping it waits until the network has been told of guests that came.
     pub fn new(host: &'h Host) -> Self {
-        Self { host, announced: Mutex::new(Vec::new()) }
+        Self { host, to_announce: Mutex::default(), announced: Mutex::default() }
     }
 
     fn is_suspended(&self, domid: Domid) -> Result<bool, HostError> {
@@ -160,14 +162,19 @@ impl<'h> DestinationHost for Here<'h> {
         HereIncoming::reserve(self.host, &read_config(config)?, needs, token)
     }
 
-    fn announce(&self, domid: Domid) {
-        let announced = network::announce(self.host, domid);
-        self.announced.lock().unwrap_or_else(PoisonError::into_inner).extend(announced);
+    fn prepare_announcement(&self, domid: Domid) {
+        *locked(&self.to_announce) = network::announcements(self.host, domid);
+    }
+
+    fn announce(&self) {
+        let announcements = std::mem::take(&mut *locked(&self.to_announce));
+        if !announcements.is_empty() {
+            locked(&self.announced).push(announce::announce(&announcements));
+        }
     }
 
     fn await_announced(&self) {
-        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
-        announced.drain(..).for_each(Announcing::finish);
+        locked(&self.announced).drain(..).for_each(Announcing::finish);
     }
 }
 
@@ -175,6 +182,10 @@ impl Drop for Here<'_> {
     fn drop(&mut self) {
         self.await_announced();
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read_config(config: &[u8]) -> Result<DomainConfig, HostError> {

@@ -5,24 +5,23 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
 use crate::toolstack::Host;
-use crate::toolstack::announce::{self, Announcement, Announcing, Mac};
+use crate::toolstack::announce::{Announcement, Mac};
 use crate::toolstack::config::Nic;
 use crate::toolstack::domain;
 
 /// The bridge of an interface that names none.
 const DEFAULT_BRIDGE: &str = "xenbr0";
 
-/// Starts telling of all interfaces of a guest.
-pub(super) fn announce(host: &Host, domid: Domid) -> Option<Announcing> {
+/// What is to be told of all interfaces of a guest.
+pub(super) fn announcements(host: &Host, domid: Domid) -> Vec<Announcement> {
     let nics = match domain::stored_config(host, domid) {
         Ok(config) => config.map(|config| config.nics()).unwrap_or_default(),
         Err(error) => {
             log::warn!("{domid} is not announced: {}", error_line(&error));
-            return None;
+            return Vec::new();
         }
     };
-    let announcements: Vec<_> = nics.iter().filter_map(|nic| announcement(domid, nic)).collect();
-    (!announcements.is_empty()).then(|| announce::announce(&announcements))
+    nics.iter().filter_map(|nic| announcement(domid, nic)).collect()
 }
 
 fn announcement(domid: Domid, nic: &Nic) -> Option<Announcement> {
