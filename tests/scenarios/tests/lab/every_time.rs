@@ -23,7 +23,6 @@ pub(super) const NAMES: &[&str] = &[
     "kill::link_cut_and_connection_killed",
     "kill::stock_migrates_the_guest_after_all_that",
     "digest::stock_cannot_migrate_a_pv_guest_here",
-    "digest::log_dirty_alone_is_refused_with_the_reason",
     "digest::ours_to_stock_with_unrest",
     // The toolstack.
     "golden::with_a_guest",
@@ -34,7 +33,6 @@ pub(super) const NAMES: &[&str] = &[
     "pv::toolstack::reboots_where_it_arrived",
     "pvh::toolstack::xend_to_xend_by_tcp",
     "digest::xend_to_xend_by_tcp",
-    "digest::xend_to_xl",
     "digest::xend_refuses_by_name",
     "pv::interop::made_by_xend::migrated_by_xl",
     "pv::interop::made_by_xl::saved_and_restored_by_xend",
