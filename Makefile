@@ -21,10 +21,10 @@ help:
 	@echo "make check     format, lints, documentation and the tests that need no Xen"
 	@echo "make lab       two Xen hosts to play with, a shell on each"
 	@echo "make lab-test  the lab tested on itself"
-	@echo "make bench     ours against stock, in pairs, as a table and as JSON under target/bench"
+	@echo "make bench     our helper against stock, in pairs; ARGS=--toolstack: xend against xl"
 	@echo "make bench-scan  how fast memory is read and digested here, against a plain copy"
 	@echo "make campaign  to and fro, looking for leaks; memory of the helper; PV guests without shadow"
-	@echo "               paging; all to docs/results"
+	@echo "               paging; log-dirty against digest; all to docs/results"
 	@echo "make install   put xend and xend-save-helper under PREFIX (/usr/local)"
 
 setup:

@@ -73,7 +73,9 @@ fn serve(listener: &TcpListener, options: &[String], end: &AtomicBool) -> Result
                 }
             }
             Ok((_, from)) => {
-                output::warn(format!("xend: {from} has to wait: {MAX_GUESTS} guests are coming\n"));
+                output::warn(format!(
+                    "xend: {from} is turned away: {MAX_GUESTS} guests are coming already\n"
+                ));
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => thread::sleep(CHECK),
             Err(error) => {

@@ -178,7 +178,7 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         body(self)
     }
 
-    /// Before the first byte: where writes cannot be tracked, the receiver hears nothing.
+    /// Before the first byte: where writes cannot be tracked, no byte of the image is sent.
     fn start_tracking(
         &mut self,
         start: impl FnOnce(&mut G) -> GuestResult<Box<dyn Tracker<G>>>,

@@ -10,7 +10,7 @@ use super::super::{
 };
 use super::{Command, Run};
 
-/// Every command. One that is still to come refers to stock `xl`.
+/// Every command that is carried out here.
 pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "create",
@@ -448,7 +448,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
         options: Some(
             "\
 --plain-tcp            Yes, without encryption, from anybody who can reach the port.\n\
---listen ADDR[:PORT]   Where to listen; otherwise at all addresses, port 8002.\n\
+--listen ADDR[:PORT]   Where to listen; otherwise at all IPv4 addresses, port 8002.\n\
 -e, -p                 As for migrate.",
         ),
     },
@@ -462,7 +462,7 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
         options: Some(
             "\
 -n, --dry-run          Only say what is known.\n\
---json                 Say it as JSON.\n\
+--json                 Say what was found and done as JSON; not with -n.\n\
 --keep DOMAIN          It does not run at its destination: resume it here.\n\
 --give-up DOMAIN       It runs at its destination: destroy it here.\n\
 --clean                Destroy paused domains that are left of arrivals nobody knows of.",
