@@ -30,6 +30,20 @@ pub(super) fn find(host: &Host, text: &str) -> Result<u32, Failure> {
     })
 }
 
+/// Refuses a guest that has stopped: suspended by somebody else, who may have handed it over, or shut
+/// down.
+///
+/// # Errors
+/// If it has.
+pub(super) fn require_running(host: &Host, domid: Domid, name: &str) -> Result<(), Failure> {
+    if host.xen.domain_info(domid)?.shutdown_reason.is_none() {
+        return Ok(());
+    }
+    Err(Failure::line(format_args!(
+        "{name} does not run: it has shut down, or a migration of it is not settled (`xend recover`)"
+    )))
+}
+
 /// The id to ask Xen for, when the number may be any.
 pub(super) fn domid(number: u32) -> Domid {
     u16::try_from(number).map_or(NOBODY, Domid)

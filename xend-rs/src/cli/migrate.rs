@@ -154,6 +154,7 @@ fn migrate(
     }
     let busy = || Failure::line(format_args!("{} is being migrated already", identity.name));
     let _turn = Turn::take(domid)?.ok_or_else(busy)?;
+    domains::require_running(host, domid, &identity.name)?;
     let departure = Departure {
         domid,
         config: config.to_json().into_bytes(),
@@ -176,7 +177,8 @@ fn migrate(
     let again = |token| ask(&departure.peer, token, departure.limit);
     let (report, result) =
         migrate::migrate(&here, &journal, link, &stop, &departure, &control, &again);
-    keep(&report, wishes)?;
+    // What became of the guest must be said, whatever becomes of the report.
+    keep(&report, wishes);
     end(&report, result, wishes)
 }
 
@@ -187,7 +189,8 @@ fn end(
     wishes: &Wishes,
 ) -> Result<ExitCode, Failure> {
     if wishes.json {
-        output::print(format!("{}\n", serde_json::to_string_pretty(report)?))?;
+        // A reader that has gone is no reason not to say what became of the guest.
+        let _ = output::print(format!("{}\n", serde_json::to_string_pretty(report)?));
     }
     let error = match result {
         Ok(()) if wishes.dry_run => {
@@ -212,10 +215,15 @@ fn end(
     Err(Failure::said(format!("{before}xend: {line}\n{after}")))
 }
 
-fn keep(report: &Report, wishes: &Wishes) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(report)? + "\n";
-    if let Some(path) = &wishes.report {
-        fs::write(path, &text)?;
+fn keep(report: &Report, wishes: &Wishes) {
+    let text = match serde_json::to_string_pretty(report) {
+        Ok(text) => text + "\n",
+        Err(error) => return log::error!("cannot write the report: {error}"),
+    };
+    if let Some(path) = &wishes.report
+        && let Err(error) = fs::write(path, &text)
+    {
+        log::error!("cannot write the report to {}: {error}", path.display());
     }
     if !wishes.dry_run {
         let name = report.name.replace('/', "_");
@@ -224,7 +232,6 @@ fn keep(report: &Report, wishes: &Wishes) -> Result<(), Failure> {
             log::warn!("cannot keep the report in {}: {error}", path.display());
         }
     }
-    Ok(())
 }
 
 fn instead(
@@ -243,6 +250,11 @@ fn peer(args: &Args, destination: &str, wishes: &Wishes) -> Result<Peer, Failure
             return Err(Failure::line(
                 "over tcp:// the guest's memory travels unencrypted: say --plain-tcp if the network \
                  is to be trusted with it, or name the host alone to go through ssh",
+            ));
+        }
+        if wishes.paused || wishes.unwatched {
+            return Err(Failure::line(
+                "-p, -e and -F are for the receiver: over tcp:// give them to `xend receive`",
             ));
         }
         return Ok(Peer::Tcp(address.to_owned()));

@@ -2,6 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -95,6 +96,8 @@ fn receiver(stream: TcpStream, options: &[String]) -> std::io::Result<Child> {
     Command::new(std::env::current_exe()?)
         .arg("migrate-receive")
         .args(options)
+        // Ctrl-C ends the listening, and not what is on its way.
+        .process_group(0)
         .stdin(Stdio::from(input))
         .stdout(Stdio::from(OwnedFd::from(stream)))
         .spawn()

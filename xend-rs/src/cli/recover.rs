@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let lines: String = cases.iter().map(|case| format!("{case}\n")).collect();
         output::print(lines)?;
     }
-    let orphans = orphans(&host, &cases)?;
+    let orphans = orphans(&host, &journal, &cases)?;
     for (domid, name) in &orphans {
         if clean {
             domain::destroy(&host, *domid)?;
@@ -98,12 +98,21 @@ fn list(journal: &FileJournal) -> Result<ExitCode, Failure> {
 }
 
 /// Paused domains with the name of an arrival that belong to no attempt.
-fn orphans(host: &Host, cases: &[Case]) -> Result<Vec<(Domid, String)>, Failure> {
+fn orphans(
+    host: &Host,
+    journal: &FileJournal,
+    cases: &[Case],
+) -> Result<Vec<(Domid, String)>, Failure> {
     let known = |domid: Domid| cases.iter().any(|case| case.domid == Some(domid.0));
     let mut found = Vec::new();
     for listed in host.xen.domains()? {
         let name = domain::name(host, listed.domid)?.unwrap_or_default();
-        if name.ends_with("--incoming") && listed.is_paused && !known(listed.domid) {
+        if !name.ends_with("--incoming") || !listed.is_paused || known(listed.domid) {
+            continue;
+        }
+        // Looked at last: a guest may have arrived since the cases were.
+        let token = Here::new(host).attempt_of(listed.domid)?;
+        if token.map(|token| journal.destination(token)).transpose()?.flatten().is_none() {
             found.push((listed.domid, name));
         }
     }

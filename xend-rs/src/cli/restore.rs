@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::args::Args;
 use super::config_source::{self, ConfigSource};
@@ -39,7 +41,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             return Err(Failure::silent().with_help(usage));
         }
     };
-    let saved = Saved::open(Path::new(path)).map_err(|error| named(path, &error))?;
+    let done = Arc::default();
+    let control = transfer::control_until(args, "restoring", &done)?;
+    let saved =
+        Saved::open(Path::new(path), &control.asked).map_err(|error| named(path, &error))?;
     let host = Host::open()?;
     let bytes = saved.header.config.as_ref().map_or(0, |config| config.len() + 5);
     let loading = format!("Loading new save file {path} (new xl fmt info 0x3/0x0/{bytes})\n");
@@ -70,10 +75,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if debug {
         eprint!("{}", config.to_json());
     }
-    let control = transfer::control(args, "restoring")?;
     let (domid, report) =
         saved.restore(&host, &config, &control).map_err(|error| named(path, &error))?;
     log::info!("restored: {report}");
+    done.store(true, Ordering::Release);
     let console = if console { Some(create::attach(domid)?) } else { None };
     if !paused && let Err(error) = domain::unpause(&host, domid) {
         let line = error_line(&error);

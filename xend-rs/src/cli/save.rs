@@ -44,6 +44,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     here::movable(&host, domid, &config, Tracking::None)?;
     let busy = || Failure::line(format_args!("{} is being migrated or saved", identity.name));
     let _turn = Turn::take(domid)?.ok_or_else(busy)?;
+    domains::require_running(&host, domid, &identity.name)?;
     let control = transfer::control(args, "saving")?;
     let (file, is_new) = create_file(path).map_err(|error| {
         let reason = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)).desc();

@@ -20,8 +20,21 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// # Errors
 /// If the signals cannot be handled.
 pub(super) fn control(args: &Args, who: &'static str) -> io::Result<Control> {
+    control_until(args, who, &Arc::default())
+}
+
+/// The same until `done` is set: then the signals end the process again.
+///
+/// # Errors
+/// As [`control`].
+pub(super) fn control_until(
+    args: &Args,
+    who: &'static str,
+    done: &Arc<AtomicBool>,
+) -> io::Result<Control> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(done))?;
         signal_hook::flag::register(signal, Arc::clone(&flag))?;
     }
     let shown =

@@ -233,6 +233,10 @@ impl FdSource {
 
 impl Read for FdSource {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // A file never makes anybody wait, so it is asked here.
+        if matches!(self.channel, Channel::File(_)) && self.cancel.is_cancelled() {
+            return Err(io::Error::other("cancelled"));
+        }
         loop {
             let read = match &mut self.channel {
                 Channel::Pipe(file) | Channel::File(file) => {

@@ -12,6 +12,8 @@ use crate::stream::xend::{ANSWER_MAGIC, Answer, Frame, Timing, Token};
 use crate::stream::{Source, StreamError};
 use crate::transport::FdSource;
 
+/// Messages that may wait to be attended to. A receiver has no more than a few to send.
+const MAX_UNHEARD: usize = 16;
 /// How often the waiting look up.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -170,6 +172,11 @@ impl Ear {
     /// What comes now ends the transfer, or is waited for.
     fn note(&self, state: &mut State, heard: Heard) {
         log::debug!("heard {heard:?}");
+        let heard = match state.queue.len() {
+            ..MAX_UNHEARD => heard,
+            MAX_UNHEARD => Heard::Lost("it says more than it has to".to_owned()),
+            _ => return,
+        };
         if matches!(heard, Heard::Lost(_) | Heard::Failed(_)) && !state.committed {
             self.stop.cancel();
         }

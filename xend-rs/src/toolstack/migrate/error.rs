@@ -30,6 +30,12 @@ pub enum MigrateError {
     /// Another process works on this attempt.
     #[error("another process already works on this migration")]
     Busy,
+    /// An earlier attempt may have handed the guest over.
+    #[error("it is not settled whose the guest is since its migration to {peer}: `xend recover`")]
+    Unsettled {
+        /// Where it was to go.
+        peer: String,
+    },
     /// Memory could not be sent, for a reason on this side.
     #[error(transparent)]
     Save(#[from] SaveError),

@@ -52,6 +52,10 @@ pub struct Found {
 
 /// What can be done to a domain from outside. Every call may be made twice.
 pub trait Domains {
+    /// Keeps other processes of this host from moving or saving the domain, until the value is
+    /// dropped. `None` if one is at it.
+    fn hold(&self, domid: Domid) -> Result<Option<Box<dyn Send>>, HostError>;
+
     /// The domains with this UUID. While a guest moves within a host there are two.
     fn find(&self, uuid: &str) -> Result<Vec<Found>, HostError>;
 

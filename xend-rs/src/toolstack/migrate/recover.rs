@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::host::{Domains, Found, HostError};
 use super::settle::journal_error;
 use crate::error_line::error_line;
+use crate::hypervisor::types::Domid;
 use crate::stream::xend::{Token, Verdict};
 use crate::toolstack::journal::{
     DestinationRecord, DestinationState, Identity, Journal, KEPT_DAYS, Side, SourceRecord,
@@ -134,7 +135,9 @@ fn source_case<D: Domains>(
     word: &dyn Fn(&SourceRecord) -> Option<Word>,
 ) -> Result<Option<Case>, HostError> {
     let Some(record) = journal.source(token).map_err(journal_error)? else { return Ok(None) };
-    let (finding, detail) = if alive {
+    // Not only a process that works on this attempt: a later one may have the guest by now.
+    let held = host.hold(record.domid())?;
+    let (finding, detail) = if alive || held.is_none() {
         (Finding::UnderWay, None)
     } else {
         recover_source(host, journal, &record, ask, word(&record))
@@ -201,7 +204,8 @@ pub(super) fn put_back<D: Domains>(
         host.stop_tracking(found.domid)?;
         // Its name first: who sees it run sees it by its name.
         if found.name == record.identity.away_name() {
-            host.rename(found.domid, &found.name, &record.identity.name)?;
+            let renamed = host.rename(found.domid, &found.name, &record.identity.name);
+            note_misnamed(found.domid, renamed);
         }
         if found.suspended {
             host.resume(found.domid)?;
@@ -214,10 +218,19 @@ pub(super) fn put_back<D: Domains>(
     Ok(found.is_some())
 }
 
+/// A name that somebody else has taken is no reason to keep a guest from running.
+fn note_misnamed(domid: Domid, renamed: Result<(), HostError>) {
+    if let Err(error) = renamed {
+        log::error!("{domid} has not its own name: {}", error_line(&error));
+    }
+}
+
+/// The guest at its source, whatever somebody has named it since. A copy of it that arrives on the
+/// same host has another id.
 fn of_source<D: Domains>(host: &D, record: &SourceRecord) -> Result<Option<Found>, HostError> {
     let found = host.find(&record.identity.uuid)?;
-    let names = [&record.identity.name, &record.identity.away_name()];
-    Ok(found.into_iter().find(|f| f.domid == record.domid() && names.contains(&&f.name)))
+    let incoming = record.identity.incoming_name();
+    Ok(found.into_iter().find(|f| f.domid == record.domid() && f.name != incoming))
 }
 
 fn destination_case<D: Domains>(
@@ -281,7 +294,8 @@ pub(super) fn finish_arrival<D: Domains>(
     let found = of_destination(host, journal, record)?;
     if let Some(found) = &found {
         if found.name != record.identity.name {
-            host.rename(found.domid, &found.name, &record.identity.name)?;
+            let renamed = host.rename(found.domid, &found.name, &record.identity.name);
+            note_misnamed(found.domid, renamed);
         }
         if !record.paused {
             host.unpause(found.domid)?;
@@ -307,6 +321,11 @@ fn of_destination<D: Domains>(
 ) -> Result<Option<Found>, HostError> {
     let mut found = host.find(&record.identity.uuid)?;
     if let Some(at) = found.iter().position(|f| f.token == Some(record.token)) {
+        return Ok(Some(found.swap_remove(at)));
+    }
+    // One whose destruction was cut short has lost its nodes, and with them mark and name.
+    let is_its_rest = |f: &Found| record.domid == Some(f.domid.0) && f.name.is_empty();
+    if let Some(at) = found.iter().position(is_its_rest) {
         return Ok(Some(found.swap_remove(at)));
     }
     let incoming = record.identity.incoming_name();

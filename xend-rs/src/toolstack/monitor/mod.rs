@@ -11,6 +11,8 @@ mod wait;
 
 pub use spawn::spawn;
 
+use std::io::Write;
+
 use crate::error_line::error_line;
 use crate::hypervisor::HypervisorError;
 use crate::hypervisor::types::Domid;
@@ -80,7 +82,8 @@ pub fn run(host: &Host, domid: Domid) -> Result<(), MonitorError> {
 
 /// Into the log, which is standard output of the process.
 fn say(text: &str) {
-    println!("{text}");
+    // A log that is full is no reason not to look after the guest.
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 fn say_error(error: &(dyn std::error::Error + 'static)) {

@@ -128,8 +128,13 @@ impl<H: DestinationHost> Receiver<'_, H> {
         let _claim = claim.map_err(ReceiveError::Journal)?.ok_or(ReceiveError::Busy)?;
         self.stage(Stage::Reservation);
         let incoming = self.reserve(&guest, &findings)?;
-        self.answer(&guest, Verdict::Accepted, &findings)?;
+        if let Err(error) = self.answer(&guest, Verdict::Accepted, &findings) {
+            self.decline(token);
+            return Err(error);
+        }
         if guest.offer.as_ref().is_some_and(|o| o.request == Request::Check) {
+            drop(incoming);
+            self.forget(token);
             return Ok(Received::Checked(findings));
         }
         self.reach(Step::Receiving);
@@ -185,7 +190,7 @@ impl<H: DestinationHost> Receiver<'_, H> {
         let incoming = match result {
             Ok(incoming) => incoming,
             Err(error) => {
-                self.decline(guest.token);
+                self.forget(guest.token);
                 let problems = vec![error_line(&error)];
                 let findings = Findings { problems, ..findings.clone() };
                 self.answer(guest, Verdict::Refused, &findings)?;
@@ -249,6 +254,13 @@ impl<H: DestinationHost> Receiver<'_, H> {
         let declined =
             self.journal.decide(token, &[DestinationState::Receiving], DestinationState::Declined);
         if let Err(error) = declined {
+            log::error!("cannot write the journal of migrations: {error}");
+        }
+    }
+
+    /// It came to nothing that anybody could ask for, and no domain is left of it.
+    fn forget(&self, token: Token) {
+        if let Err(error) = self.journal.remove(Side::Destination, token) {
             log::error!("cannot write the journal of migrations: {error}");
         }
     }

@@ -90,11 +90,12 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// Reads the headers of all layers, and then the first one again, to go on from there.
+    /// Reads the headers of all layers, and then the first one again, to go on from there until
+    /// `cancel`.
     ///
     /// # Errors
     /// If it is no save file, or one of another version.
-    pub fn open(path: &Path) -> Result<Self, StreamError> {
+    pub fn open(path: &Path, cancel: &Cancel) -> Result<Self, StreamError> {
         let open = || {
             File::open(path).map_err(|source| {
                 let kind = StreamErrorKind::Io { what: "the save file", source };
@@ -107,11 +108,10 @@ impl Saved {
         if stream.next_record()? == Some(libxl::Record::LibxcContext) {
             libxc::Reader::new(stream.image())?;
         }
-        let source =
-            FdSource::new(OwnedFd::from(open()?), Cancel::default()).map_err(|source| {
-                let kind = StreamErrorKind::Io { what: "the save file", source };
-                StreamError { offset: 0, place: Place::Start, kind }
-            })?;
+        let source = FdSource::new(OwnedFd::from(open()?), cancel.clone()).map_err(|source| {
+            let kind = StreamErrorKind::Io { what: "the save file", source };
+            StreamError { offset: 0, place: Place::Start, kind }
+        })?;
         let mut source = Source::new(source);
         let header = XlHeader::read(&mut source, false)?;
         Ok(Self { header, source })

@@ -47,6 +47,16 @@ impl<'h> Here<'h> {
         Self { host, to_announce: Mutex::default(), announced: Mutex::default() }
     }
 
+    /// The attempt that brought a domain here, if it is marked with one.
+    ///
+    /// # Errors
+    /// If xenstored does not answer.
+    pub fn attempt_of(&self, domid: Domid) -> Result<Option<Token>, HostError> {
+        let text =
+            self.host.store.read(&mark(domid)).map_err(failed("cannot look for its mark"))?;
+        Ok(text.and_then(|text| text.parse().ok()))
+    }
+
     fn is_suspended(&self, domid: Domid) -> Result<bool, HostError> {
         let info = self.host.xen.domain_info(domid).map_err(failed("cannot find the guest"))?;
         Ok(info.is_suspended())
@@ -66,6 +76,11 @@ fn failed<E: std::error::Error + Send + Sync + 'static>(
 }
 
 impl Domains for Here<'_> {
+    fn hold(&self, domid: Domid) -> Result<Option<Box<dyn Send>>, HostError> {
+        let turn = Turn::take(domid).map_err(failed("cannot lock the guest"))?;
+        Ok(turn.map(|turn| Box::new(turn) as Box<dyn Send>))
+    }
+
     fn find(&self, uuid: &str) -> Result<Vec<Found>, HostError> {
         let what = "cannot look for the guest";
         let uuid: Uuid = uuid.parse().map_err(failed(what))?;
@@ -76,9 +91,8 @@ impl Domains for Here<'_> {
             }
             let domid = listed.domid;
             let name = domain::name(self.host, domid).map_err(failed(what))?.unwrap_or_default();
-            let token = self.host.store.read(&mark(domid)).map_err(failed(what))?;
+            let token = self.attempt_of(domid)?;
             let suspended = self.host.xen.domain_info(domid).map_err(failed(what))?.is_suspended();
-            let token = token.and_then(|text| text.parse().ok());
             found.push(Found { domid, name, suspended, token });
         }
         Ok(found)

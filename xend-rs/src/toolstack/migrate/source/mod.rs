@@ -186,6 +186,7 @@ impl<H: SourceHost> Sender<'_, H> {
         }
         let claim = self.journal.claim(Side::Source, self.departure.token);
         let _claim = claim.map_err(MigrateError::Journal)?.ok_or(MigrateError::Busy)?;
+        self.forget_earlier_attempts()?;
         self.note(SourceState::Sending).map_err(MigrateError::Journal)?;
         let mut guest = match self.host.open_guest(self.departure.domid) {
             Ok(guest) => guest,
@@ -283,9 +284,38 @@ impl<H: SourceHost> Sender<'_, H> {
         let result = put_back(self.host, self.journal, &self.record);
         self.clock.runs_again(&mut self.report);
         match result {
-            Ok(_) => after,
+            Ok(true) => after,
+            Ok(false) => MigrateError::NotResumed {
+                after: error_line(&after),
+                source: HostError::new("it is not here any more"),
+            },
             Err(source) => MigrateError::NotResumed { after: error_line(&after), source },
         }
+    }
+
+    /// Records of attempts that were killed: this one takes over from them, so that nobody settles
+    /// them later over its head.
+    fn forget_earlier_attempts(&self) -> Result<(), MigrateError> {
+        for (side, token) in self.journal.list().map_err(MigrateError::Journal)? {
+            if side != Side::Source || token == self.departure.token {
+                continue;
+            }
+            let earlier = self.journal.source(token).map_err(MigrateError::Journal)?;
+            let of_this_guest = |record: &SourceRecord| {
+                record.domid == self.record.domid
+                    && record.identity.uuid == self.record.identity.uuid
+            };
+            let Some(earlier) = earlier.filter(of_this_guest) else { continue };
+            let claim = self.journal.claim(Side::Source, token).map_err(MigrateError::Journal)?;
+            if claim.is_none() {
+                return Err(MigrateError::Busy);
+            }
+            if earlier.state == SourceState::Given {
+                return Err(MigrateError::Unsettled { peer: earlier.peer.to_string() });
+            }
+            self.journal.remove(Side::Source, token).map_err(MigrateError::Journal)?;
+        }
+        Ok(())
     }
 
     fn note(&mut self, state: SourceState) -> std::io::Result<()> {
