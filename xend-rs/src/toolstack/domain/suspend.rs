@@ -58,11 +58,13 @@ pub enum SuspendError {
         /// The guest.
         domid: Domid,
     },
-    /// Somebody asked to stop. The request to the guest was taken back if it had not seen it.
+    /// Somebody asked to stop.
     #[error("{domid}: cancelled while the guest was suspending")]
     Cancelled {
         /// The guest.
         domid: Domid,
+        /// It had not seen the request, and never will. Otherwise it may still suspend.
+        taken_back: bool,
     },
     /// Xen refused.
     #[error(transparent)]
@@ -109,8 +111,13 @@ pub fn suspend(
         }
         Ok(false) => {}
         Err(error) => {
-            waiting.take_back(&node)?;
-            return Err(error);
+            let taken_back = waiting.take_back(&node)?;
+            return Err(match error {
+                SuspendError::Cancelled { domid, .. } => {
+                    SuspendError::Cancelled { domid, taken_back }
+                }
+                other => other,
+            });
         }
     }
     match waiting.until(limits.stop, Waiting::has_stopped)? {
@@ -139,7 +146,7 @@ impl Waiting<'_> {
                 return Ok(true);
             }
             if self.cancel.is_cancelled() {
-                return Err(SuspendError::Cancelled { domid: self.domid });
+                return Err(SuspendError::Cancelled { domid: self.domid, taken_back: false });
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

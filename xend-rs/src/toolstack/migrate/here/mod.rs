@@ -28,8 +28,9 @@ use crate::toolstack::domain::{self, DomainError, NameError, SuspendError, Suspe
 use crate::toolstack::journal::Identity;
 use crate::toolstack::{Host, monitor};
 
-/// How long a guest may take to suspend after it was given up on.
-const LATE_SUSPEND: Duration = Duration::from_secs(3);
+/// How long a guest that has seen the request may take to suspend after it was given up on. One that
+/// suspended later would have nobody to resume it.
+const LATE_SUSPEND: Duration = Duration::from_secs(60);
 const LATE_CHECK: Duration = Duration::from_millis(10);
 
 /// The host that this process runs on.
@@ -140,8 +141,11 @@ impl SourceHost for Here<'_> {
 
     fn suspend(&self, domid: Domid, cancel: &Cancel) -> Result<(), HostError> {
         let suspended = domain::suspend(self.host, domid, cancel, SuspendLimits::default());
-        if let Err(SuspendError::Cancelled { .. } | SuspendError::NotStopped { .. }) = suspended {
-            // It may have taken note and stop any moment, and whoever resumes it must see that.
+        if let Err(
+            SuspendError::Cancelled { taken_back: false, .. } | SuspendError::NotStopped { .. },
+        ) = suspended
+        {
+            // It has taken note and may stop any moment, and whoever resumes it must see that.
             let deadline = Instant::now() + LATE_SUSPEND;
             while !self.is_suspended(domid)? && Instant::now() < deadline {
                 thread::sleep(LATE_CHECK);
