@@ -156,11 +156,17 @@ impl<H: SourceHost> Sender<'_, H> {
     fn greet(&mut self, source: &mut Source<FdSource>) -> Result<(), MigrateError> {
         self.stage(Stage::PreMigration);
         let mut banner = [0; BANNER.len()];
-        let read = source.read_whole("the receiver's greeting", &mut banner);
-        if self.ear.is_cancelled() {
-            return Err(MigrateError::Cancelled);
+        // Byte by byte: what is no receiver may say a few bytes and then wait for more than we do.
+        for at in 0..BANNER.len() {
+            let read = source.read_whole("the receiver's greeting", &mut banner[at..=at]);
+            if self.ear.is_cancelled() {
+                return Err(MigrateError::Cancelled);
+            }
+            read.map_err(MigrateError::NoReceiver)?;
+            if banner[at] != BANNER[at] {
+                break;
+            }
         }
-        read.map_err(MigrateError::NoReceiver)?;
         if &banner != BANNER {
             let kind = StreamErrorKind::BadMagic {
                 what: "the receiver's greeting",
