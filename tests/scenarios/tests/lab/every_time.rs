@@ -39,6 +39,5 @@ pub(super) const NAMES: &[&str] = &[
     "pv::kill::Sender::given",
     "pv::kill::Receiver::owned",
     "refused::migrate",
-    "hostile::sender",
     "hostile::receiver",
 ];
