@@ -210,7 +210,10 @@ pub(super) fn put_back<D: Domains>(
         if found.suspended {
             host.resume(found.domid)?;
         }
-        if let Err(error) = host.start_monitor(found.domid) {
+        // A stock xl's monitor leaves its guest when that is suspended, and not before.
+        if record.state != SourceState::Sending
+            && let Err(error) = host.start_monitor(found.domid)
+        {
             log::error!("nothing watches over {}: {}", found.domid, error_line(&error));
         }
     }

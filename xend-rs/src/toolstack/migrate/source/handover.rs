@@ -38,9 +38,10 @@ impl<H: SourceHost> Sender<'_, H> {
                 {
                     break;
                 }
+                // Who cancels hangs up, and that is heard, too.
+                _ if self.ear.is_cancelled() => return Err(self.tell_cancelled()),
                 Some(Heard::Lost(why) | Heard::Failed(why)) => return Err(MigrateError::Peer(why)),
                 Some(other) => return Err(unexpected(&other)),
-                None if self.ear.is_cancelled() => return Err(self.tell_cancelled()),
                 None => {}
             }
         }
