@@ -46,32 +46,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let saved =
         Saved::open(Path::new(path), &control.asked).map_err(|error| named(path, &error))?;
     let host = Host::open()?;
-    let bytes = saved.header.config.as_ref().map_or(0, |config| config.len() + 5);
-    let loading = format!("Loading new save file {path} (new xl fmt info 0x3/0x0/{bytes})\n");
-    let config = match (config_file, &saved.header.config) {
-        (Some(file), _) => {
-            output::warn(format!("{loading}Parsing config from {file}\n"));
-            config_source::parse(Some(&host), file, &ConfigSource::default().text(file)?)?
-        }
-        (None, Some(config)) if saved.header.config_is_json => {
-            let config = DomainConfig::from_json(config).map_err(|error| named(path, &error))?;
-            output::warn(format!(
-                "{loading} Savefile contains xl domain config in JSON format\n\
-                 Parsing config from <saved>\n"
-            ));
-            config
-        }
-        (None, Some(config)) => {
-            output::warn(format!(
-                "{loading} Savefile contains xl domain config\nParsing config from <saved>\n"
-            ));
-            config_source::parse(Some(&host), "<saved>", config)?
-        }
-        (None, None) => {
-            let text = "Config file not specified and none in save file\n";
-            return Err(Failure::said(text));
-        }
-    };
+    let config = configuration(&host, path, config_file, &saved)?;
     if debug {
         eprint!("{}", config.to_json());
     }
@@ -94,6 +69,41 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         console.wait()?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the guest is made from: the file that was given, or what was saved with it.
+fn configuration(
+    host: &Host,
+    path: &str,
+    config_file: Option<&str>,
+    saved: &Saved,
+) -> Result<DomainConfig, Failure> {
+    let bytes = saved.header.config.as_ref().map_or(0, |config| config.len() + 5);
+    let loading = format!("Loading new save file {path} (new xl fmt info 0x3/0x0/{bytes})\n");
+    match (config_file, &saved.header.config) {
+        (Some(file), _) => {
+            output::warn(format!("{loading}Parsing config from {file}\n"));
+            config_source::parse(Some(host), file, &ConfigSource::default().text(file)?)
+        }
+        (None, Some(config)) if saved.header.config_is_json => {
+            let config = DomainConfig::from_json(config).map_err(|error| named(path, &error))?;
+            output::warn(format!(
+                "{loading} Savefile contains xl domain config in JSON format\n\
+                 Parsing config from <saved>\n"
+            ));
+            Ok(config)
+        }
+        (None, Some(config)) => {
+            output::warn(format!(
+                "{loading} Savefile contains xl domain config\nParsing config from <saved>\n"
+            ));
+            config_source::parse(Some(host), "<saved>", config)
+        }
+        (None, None) => {
+            let text = "Config file not specified and none in save file\n";
+            Err(Failure::said(text))
+        }
+    }
 }
 
 fn named(path: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
