@@ -1,20 +1,15 @@
 //! `xend create`: a guest from its configuration.
 
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag;
 
 use super::args::Args;
 use super::config_source::{self, ConfigSource, FAILED, INVALID};
 use super::failure::Failure;
+use super::interruption::Interruption;
 use super::options::Long;
 use super::{help, output};
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
-use crate::migration::Cancel;
 use crate::toolstack::config::DomainConfig;
 use crate::toolstack::{Host, domain, monitor};
 
@@ -108,7 +103,7 @@ fn create(host: &Host, config: &DomainConfig, wishes: &Wishes) -> Result<ExitCod
     let interruption = Interruption::await_signals()?;
     let domid =
         domain::start(host, config, &interruption.cancel).map_err(|error| failed(&error))?;
-    interruption.ends_the_process.store(true, Ordering::Release);
+    interruption.end();
     // Before it runs, so that nothing it says is missed.
     let console = if wishes.console { Some(attach(domid)?) } else { None };
     if !wishes.paused
@@ -130,25 +125,6 @@ fn create(host: &Host, config: &DomainConfig, wishes: &Wishes) -> Result<ExitCod
         console.wait()?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Ctrl-C and its kind.
-struct Interruption {
-    /// What they do while the guest is being made.
-    cancel: Cancel,
-    /// Once set, they do what they always do.
-    ends_the_process: Arc<AtomicBool>,
-}
-
-impl Interruption {
-    fn await_signals() -> std::io::Result<Self> {
-        let (flag, ends_the_process) = (Arc::default(), Arc::default());
-        for signal in [SIGHUP, SIGINT, SIGTERM] {
-            flag::register_conditional_default(signal, Arc::clone(&ends_the_process))?;
-            flag::register(signal, Arc::clone(&flag))?;
-        }
-        Ok(Self { cancel: Cancel::from_flag(flag), ends_the_process })
-    }
 }
 
 /// Attaches this terminal to the guest's console.

@@ -20,6 +20,7 @@ mod failure;
 mod global;
 mod help;
 mod info;
+mod interruption;
 mod list;
 mod logger;
 mod memory;

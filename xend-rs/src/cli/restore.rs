@@ -2,12 +2,11 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::args::Args;
 use super::config_source::{self, ConfigSource};
 use super::failure::Failure;
+use super::interruption::Interruption;
 use super::options::Long;
 use super::{create, output, transfer};
 use crate::error_line::error_line;
@@ -41,8 +40,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             return Err(Failure::silent().with_help(usage));
         }
     };
-    let done = Arc::default();
-    let control = transfer::control_until(args, "restoring", &done)?;
+    let interruption = Interruption::await_signals()?;
+    let control = transfer::control_under(args, "restoring", &interruption);
     let saved =
         Saved::open(Path::new(path), &control.asked).map_err(|error| named(path, &error))?;
     let host = Host::open()?;
@@ -53,7 +52,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (domid, report) =
         saved.restore(&host, &config, &control).map_err(|error| named(path, &error))?;
     log::info!("restored: {report}");
-    done.store(true, Ordering::Release);
+    interruption.end();
     let console = if console { Some(create::attach(domid)?) } else { None };
     if !paused && let Err(error) = domain::unpause(&host, domid) {
         let line = error_line(&error);

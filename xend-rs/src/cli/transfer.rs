@@ -1,14 +1,11 @@
 //! What the commands that move memory have in common: what they show, and how they are stopped.
 
 use std::io::{self, Write};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-
 use super::args::Args;
-use crate::migration::Cancel;
+use super::interruption::Interruption;
 use crate::migration::progress::{self, Progress};
 use crate::toolstack::migrate::{Control, Event, Steps};
 
@@ -20,30 +17,22 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// # Errors
 /// If the signals cannot be handled.
 pub(super) fn control(args: &Args, who: &'static str) -> io::Result<Control> {
-    control_until(args, who, &Arc::default())
+    Ok(control_under(args, who, &Interruption::await_signals()?))
 }
 
-/// The same until `done` is set: then the signals end the process again.
-///
-/// # Errors
-/// As [`control`].
-pub(super) fn control_until(
+/// The same for what has an end before the process has.
+pub(super) fn control_under(
     args: &Args,
     who: &'static str,
-    done: &Arc<AtomicBool>,
-) -> io::Result<Control> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(done))?;
-        signal_hook::flag::register(signal, Arc::clone(&flag))?;
-    }
+    interruption: &Interruption,
+) -> Control {
     let shown =
         Mutex::new(Shown { who, on_one_line: args.global.progress_with_cr, ..Shown::new() });
     let show = move |event: &Event| {
         shown.lock().unwrap_or_else(PoisonError::into_inner).show(event);
     };
-    let asked = Cancel::from_flag(flag);
-    Ok(Control { asked, steps: Steps::from_environment(), show: Arc::new(show) })
+    let asked = interruption.cancel.clone();
+    Control { asked, steps: Steps::from_environment(), show: Arc::new(show) }
 }
 
 /// What is on the screen.

@@ -7,6 +7,7 @@ use libxc_sys as sys;
 use super::handles::{Xen, check, last_error};
 use crate::hypervisor::error::{HypervisorError, Result};
 use crate::hypervisor::types::Domid;
+use crate::stream::libxc::{CpuidLeaf, MsrEntry};
 
 /// Far more than any policy has of either.
 const MAX_ENTRIES: u32 = 4096;
@@ -14,9 +15,9 @@ const MAX_ENTRIES: u32 = 4096;
 /// A guest's CPU policy in the architectural form that travels.
 pub struct CpuPolicy {
     /// CPUID leaves.
-    pub leaves: Vec<sys::xen_cpuid_leaf_t>,
+    pub leaves: Vec<CpuidLeaf>,
     /// MSRs that describe the processor.
-    pub msrs: Vec<sys::xen_msr_entry_t>,
+    pub msrs: Vec<MsrEntry>,
 }
 
 impl Xen {
@@ -54,7 +55,16 @@ impl Xen {
         check(result, "serialise CPU policy", domid)?;
         leaves.truncate(leaf_count as usize);
         msrs.truncate(msr_count as usize);
-        Ok(CpuPolicy { leaves, msrs })
+        let leaf = |it: &sys::xen_cpuid_leaf_t| CpuidLeaf {
+            leaf: it.leaf,
+            subleaf: it.subleaf,
+            registers: [it.a, it.b, it.c, it.d],
+        };
+        let msr = |it: &sys::xen_msr_entry_t| MsrEntry { index: it.idx, value: it.val };
+        Ok(CpuPolicy {
+            leaves: leaves.iter().map(leaf).collect(),
+            msrs: msrs.iter().map(msr).collect(),
+        })
     }
 }
 

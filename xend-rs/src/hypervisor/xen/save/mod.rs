@@ -18,6 +18,7 @@ use self::hvm::HvmGuest;
 use self::pv::PvGuest;
 use self::window::{Window, WindowPage};
 use super::Xen;
+use super::cpu_policy::CpuPolicy;
 use super::domain::DomainInfo;
 use super::handles::error_from;
 use super::log_dirty::LogDirty;
@@ -27,7 +28,7 @@ use crate::hypervisor::types::{Domid, Pfn, PfnRange};
 use crate::hypervisor::{
     DirtyStats, Liveness, LogDirtySupport, MAX_BATCH_PFNS, PageBatch, PfnSet, Sieve, SourceGuest,
 };
-use crate::stream::libxc::{CpuidLeaf, GuestType, MsrEntry, PageEntry, PageType, Record};
+use crate::stream::libxc::{GuestType, PageEntry, PageType, Record};
 
 /// Pfns that any guest may have, however little memory it has now: 512 GiB, which Linux reserves
 /// p2m space for to add memory later. What is kept for each pfn is a few bits.
@@ -96,18 +97,7 @@ impl XenSource {
 
     /// The records of the CPU policies, as far as there is something in them.
     fn cpu_policy_records(&self) -> Result<Vec<Record>> {
-        let policy = self.xen.cpu_policy(self.domid)?;
-        let leaves: Vec<_> = policy
-            .leaves
-            .iter()
-            .map(|it| CpuidLeaf {
-                leaf: it.leaf,
-                subleaf: it.subleaf,
-                registers: [it.a, it.b, it.c, it.d],
-            })
-            .collect();
-        let msrs: Vec<_> =
-            policy.msrs.iter().map(|it| MsrEntry { index: it.idx, value: it.val }).collect();
+        let CpuPolicy { leaves, msrs } = self.xen.cpu_policy(self.domid)?;
         let mut records = Vec::new();
         if !leaves.is_empty() {
             records.push(Record::CpuidPolicy(leaves));

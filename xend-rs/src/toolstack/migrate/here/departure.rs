@@ -6,7 +6,6 @@ use crate::hypervisor::HypervisorError;
 use crate::hypervisor::types::Domid;
 use crate::migration::Tracking;
 use crate::migration::tracker::Outlook;
-use crate::stream::libxc::{CpuidLeaf, MsrEntry};
 use crate::stream::xend::GuestNeeds;
 use crate::toolstack::Host;
 use crate::toolstack::config::{ConfigError, DomainConfig, GuestKind};
@@ -98,16 +97,6 @@ fn needs(host: &Host, domid: Domid, config: &DomainConfig) -> Result<GuestNeeds,
     let info = host.xen.domain_info(domid)?;
     let tsc = host.xen.tsc_info(domid)?;
     let policy = host.xen.cpu_policy(domid)?;
-    let cpuid = policy
-        .leaves
-        .iter()
-        .map(|it| CpuidLeaf {
-            leaf: it.leaf,
-            subleaf: it.subleaf,
-            registers: [it.a, it.b, it.c, it.d],
-        })
-        .collect();
-    let msrs = policy.msrs.iter().map(|it| MsrEntry { index: it.idx, value: it.val }).collect();
     Ok(GuestNeeds {
         total_pages: info.total_pages,
         max_pages: info.max_pages,
@@ -115,8 +104,8 @@ fn needs(host: &Host, domid: Domid, config: &DomainConfig) -> Result<GuestNeeds,
         tsc_mode: tsc.mode,
         tsc_khz: tsc.khz,
         xen: host.xen.version(),
-        cpuid,
-        msrs,
+        cpuid: policy.leaves,
+        msrs: policy.msrs,
     })
 }
 
