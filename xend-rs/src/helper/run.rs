@@ -100,7 +100,7 @@ fn save_domain(
     io_fd: RawFd,
     domid: Domid,
     callbacks: Callbacks,
-    options: &SaveOptions,
+    options: &SaveOptions<'_>,
     cancel: &Cancel,
 ) -> Result<(), Failure> {
     let mut sink = inherited_fd(io_fd)

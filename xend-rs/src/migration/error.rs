@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use super::policy::Why;
 use super::toolstack::ToolstackError;
 use crate::hypervisor::{HypervisorError, types::Domid};
 use crate::stream::StreamError;
@@ -72,6 +73,12 @@ pub enum SaveFailure {
     /// The state of the guest does not fit the stream's format.
     #[error("the guest's state does not fit the stream")]
     BadRecord(#[source] io::Error),
+    /// The policy would not go on.
+    #[error("live copying was given up: {why}")]
+    GivenUp {
+        /// Its reason.
+        why: Why,
+    },
     /// The toolstack said that the guest is suspended, and Xen says that it is not.
     #[error("{domid} was reported as suspended, but has not shut down with that reason")]
     NotSuspended {
@@ -92,6 +99,7 @@ impl SaveFailure {
             Self::Send { source, .. } => source.raw_os_error().unwrap_or(nix::libc::EIO),
             Self::BadRecord(_) => nix::libc::E2BIG,
             Self::NotSuspended { .. } => nix::libc::EBUSY,
+            Self::GivenUp { .. } => nix::libc::ETIMEDOUT,
             Self::Cancelled => nix::libc::ECANCELED,
         }
     }

@@ -21,6 +21,7 @@ mod pass;
 pub mod plan;
 pub mod policy;
 pub mod progress;
+pub mod rate;
 mod report;
 mod restore;
 mod save;

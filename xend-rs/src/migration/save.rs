@@ -9,7 +9,7 @@ use super::error::{Phase, SaveError, SaveFailure};
 use super::outgoing::Outgoing;
 use super::pass::{Pass, PassEnd};
 use super::plan::StopPlan;
-use super::policy::{self, Decision, History, Policy};
+use super::policy::{self, CpuShare, Decision, History, Policy, Round};
 use super::progress::Stage;
 use super::report::{PassReport, SaveReport};
 use super::sink::Sink;
@@ -23,8 +23,8 @@ use crate::stream::libxc::{DomainHeader, ImageHeader, ImageVersion, Record, writ
 const QUEUE_AHEAD: Duration = Duration::from_millis(50);
 
 /// How to save.
-#[derive(Clone, Copy, Debug)]
-pub struct SaveOptions {
+#[derive(Clone, Copy)]
+pub struct SaveOptions<'a> {
     /// Copy memory while the guest runs, and suspend it only for the rest. Otherwise the guest is
     /// suspended first.
     pub live: bool,
@@ -33,11 +33,11 @@ pub struct SaveOptions {
     /// After the last pass send everything again, for the receiver to compare.
     pub verify: bool,
     /// When to stop copying a running guest.
-    pub policy: Policy,
+    pub policy: &'a dyn Policy,
     /// Threads that read guest memory where all of it must be read again and again.
     pub readers: NonZeroUsize,
     /// What follows the image, to be sent right behind it.
-    pub trailer: &'static [u8],
+    pub trailer: &'a [u8],
     /// After a success leave write tracking on. Turning it off takes time that a guest on its way
     /// would wait; the caller does it once the guest runs elsewhere.
     pub keep_tracking: bool,
@@ -46,7 +46,7 @@ pub struct SaveOptions {
 /// Threads that reading is of use to. Each page's type is asked of Xen, which answers one at a time.
 const MAX_READERS: usize = 8;
 
-impl SaveOptions {
+impl SaveOptions<'static> {
     /// The usual way to save, live or not: log-dirty where Xen has it, the rounds of Xen's own
     /// tools, and as many readers as this host has vCPUs, up to 8.
     pub fn stock(live: bool) -> Self {
@@ -56,7 +56,7 @@ impl SaveOptions {
             live,
             tracking: Tracking::Auto,
             verify: false,
-            policy: policy::stock,
+            policy: &policy::Stock,
             readers: vcpus.min(most),
             trailer: &[],
             keep_tracking: false,
@@ -73,7 +73,7 @@ pub fn save<G, T, W>(
     guest: &mut G,
     toolstack: &mut T,
     sink: &mut W,
-    options: &SaveOptions,
+    options: &SaveOptions<'_>,
     cancel: &Cancel,
 ) -> Result<SaveReport, SaveError>
 where
@@ -96,7 +96,7 @@ pub fn save_with<G, T, W>(
     guest: &mut G,
     toolstack: &mut T,
     sink: &mut W,
-    options: &SaveOptions,
+    options: &SaveOptions<'_>,
     cancel: &Cancel,
     start: impl FnOnce(&mut G) -> GuestResult<Box<dyn Tracker<G>>>,
 ) -> Result<SaveReport, SaveError>
@@ -132,7 +132,7 @@ struct Save<'a, 'scope, G, T> {
     guest: &'a mut G,
     toolstack: &'a mut T,
     outgoing: Outgoing<'scope>,
-    options: &'a SaveOptions,
+    options: &'a SaveOptions<'a>,
     cancel: &'a Cancel,
     phase: Phase,
     /// Pages of the next pass. Bits that Xen cleared live here until they are sent.
@@ -215,8 +215,11 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
     }
 
     fn pre_copy(&mut self) -> Result<(), PassEnd> {
+        let started = Instant::now();
+        let mut rounds = Vec::new();
         loop {
-            let round = self.report.rounds.len() as u32;
+            let round = rounds.len() as u32;
+            let (began, before_bytes) = (Instant::now(), self.outgoing.sent_bytes());
             let report = self.pass(Stage::PreCopy { round })?;
             log::info!(
                 "{}: round {round}: {} pages in {} ms, of {} that were read at {} MiB/s",
@@ -232,15 +235,25 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
             self.outgoing.wait_until_taken(QUEUE_AHEAD)?;
             self.guest.check_layout()?;
 
-            let mut history = History { rounds_done: round + 1, dirty_pages: None };
-            let mut decision = (self.options.policy)(&history);
-            if decision == Decision::Continue {
-                history.dirty_pages = self.next_set(Liveness::Running)?;
-                decision = (self.options.policy)(&history);
-            }
-            if decision == Decision::StopAndCopy {
-                self.announce_stop();
-                return Ok(());
+            let dirtied_pages = self.next_set(Liveness::Running)?;
+            rounds.push(Round {
+                sent_pages: report.data_pages,
+                sent_bytes: self.outgoing.sent_bytes() - before_bytes,
+                duration: began.elapsed(),
+                dirtied_pages,
+                unsent_pages: dirtied_pages.unwrap_or(0),
+                limit: None,
+                cpu_share: CpuShare::FULL,
+            });
+            let history = History { rounds: &rounds, elapsed: started.elapsed() };
+            match self.options.policy.decide(&history) {
+                Decision::Continue(_) => {}
+                Decision::StopAndCopy(why) => {
+                    log::info!("{}: live copying ends: {why}", self.guest.domid());
+                    self.announce_stop();
+                    return Ok(());
+                }
+                Decision::Abort(why) => return Err(SaveFailure::GivenUp { why }.into()),
             }
         }
     }

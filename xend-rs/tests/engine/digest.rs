@@ -6,23 +6,19 @@ use proptest::prelude::*;
 use xend_rs::hypervisor::sim::{Faults, SimMemory, SimSource, SimWriter};
 use xend_rs::hypervisor::types::Pfn;
 use xend_rs::hypervisor::{HypervisorError, Liveness, PfnSet, Result, Sieve};
-use xend_rs::migration::policy::{Decision, History};
 use xend_rs::migration::tracker::{Digest, Tracker};
 use xend_rs::migration::{
     Cancel, Phase, SaveFailure, SaveOptions, SaveReport, Tracking, save_with,
 };
 
-use crate::harness::{SimToolstack, first_difference, restore_from, save_to_vec, tracked};
+use crate::harness::{
+    RoundsExactly, SimToolstack, first_difference, restore_from, save_to_vec, tracked,
+};
 
 const PFNS: u64 = 3000;
 
-fn digest() -> SaveOptions {
+fn digest() -> SaveOptions<'static> {
     tracked(Tracking::Digest)
-}
-
-/// Enough rounds for what a test wants to happen in them.
-fn many_rounds(history: &History) -> Decision {
-    if history.rounds_done < 10 { Decision::Continue } else { Decision::StopAndCopy }
 }
 
 #[test]
@@ -124,7 +120,7 @@ fn a_coarse_scan_leaves_out_what_is_stable_and_the_last_one_nothing() {
         guest.write(Pfn(writes % 8), 8, &writes.to_le_bytes());
     }));
     let source = SimSource::new(memory.clone(), Faults::none());
-    let options = SaveOptions { policy: many_rounds, ..digest() };
+    let options = SaveOptions { policy: &RoundsExactly(10), ..digest() };
     let (image, report) = save_to_vec(source, &mut toolstack, &options).unwrap();
     drop(toolstack);
     let read: Vec<u64> = report.rounds.iter().map(|round| round.read_pages).collect();
@@ -283,7 +279,7 @@ proptest! {
         }));
         let source = SimSource::new(memory.clone(), Faults::none());
         let readers = NonZeroUsize::new(readers).unwrap();
-        let options = SaveOptions { policy: many_rounds, readers, ..digest() };
+        let options = SaveOptions { policy: &RoundsExactly(10), readers, ..digest() };
         let (image, _) = save_to_vec(source, &mut toolstack, &options).unwrap();
         drop(toolstack);
         let (arrived, _) = restore_from(&image, PFNS).unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use xend_rs::hypervisor::MissingPolicies;
 use xend_rs::hypervisor::sim::{Faults, Page, SimDestination, SimMemory, SimSource};
 use xend_rs::hypervisor::types::Pfn;
+use xend_rs::migration::policy::{Decision, History, Next, Policy, Why};
 use xend_rs::migration::progress::{Progress, Stage};
 use xend_rs::migration::toolstack::{DestinationToolstack, SourceToolstack, ToolstackError};
 use xend_rs::migration::{
@@ -16,6 +17,19 @@ use xend_rs::migration::{
 
 /// What a test wants to happen when the engine reports progress.
 pub(crate) type OnProgress<'a> = Box<dyn FnMut(&Progress) + 'a>;
+
+/// Copies so many rounds, whatever is measured.
+pub(crate) struct RoundsExactly(pub(crate) usize);
+
+impl Policy for RoundsExactly {
+    fn decide(&self, history: &History<'_>) -> Decision {
+        if history.rounds.len() < self.0 {
+            Decision::Continue(Next::default())
+        } else {
+            Decision::StopAndCopy(Why::EnoughRounds)
+        }
+    }
+}
 
 /// The toolstack of a simulated guest.
 pub(crate) struct SimToolstack<'a> {
@@ -89,7 +103,7 @@ impl DestinationToolstack for ReceivingToolstack {
 }
 
 /// One reader, so that what a test does on progress happens between two batches.
-pub(crate) fn options(live: bool) -> SaveOptions {
+pub(crate) fn options(live: bool) -> SaveOptions<'static> {
     SaveOptions { readers: NonZeroUsize::MIN, ..SaveOptions::stock(live) }
 }
 
@@ -97,7 +111,7 @@ pub(crate) fn options(live: bool) -> SaveOptions {
 pub(crate) const LIVE_TRACKING: [Tracking; 2] = [Tracking::LogDirty, Tracking::Digest];
 
 /// A live save with this tracker.
-pub(crate) fn tracked(tracking: Tracking) -> SaveOptions {
+pub(crate) fn tracked(tracking: Tracking) -> SaveOptions<'static> {
     SaveOptions { tracking, ..options(true) }
 }
 
@@ -105,7 +119,7 @@ pub(crate) fn tracked(tracking: Tracking) -> SaveOptions {
 pub(crate) fn save_to_vec(
     mut source: SimSource,
     toolstack: &mut SimToolstack<'_>,
-    options: &SaveOptions,
+    options: &SaveOptions<'_>,
 ) -> Result<(Vec<u8>, SaveReport), SaveError> {
     let mut image = Vec::new();
     let report = save(&mut source, toolstack, &mut image, options, &Cancel::default())?;

@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use xend_rs::hypervisor::sim::{Faults, SimMemory, SimSource, SimWriter};
 use xend_rs::hypervisor::types::Pfn;
 use xend_rs::migration::SaveOptions;
-use xend_rs::migration::policy::{self, Decision};
 
 use crate::harness::{
-    LIVE_TRACKING, SimToolstack, first_difference, options, restore_from, save_to_vec, tracked,
+    LIVE_TRACKING, RoundsExactly, SimToolstack, first_difference, options, restore_from,
+    save_to_vec, tracked,
 };
 
 const PFNS: u64 = 5000;
@@ -164,12 +164,8 @@ proptest! {
             }
         }));
         // More rounds than the stock rule takes, so that the script is used up while it runs.
-        let many_rounds: policy::Policy = |h| match h.rounds_done {
-            0..=9 => Decision::Continue,
-            _ => Decision::StopAndCopy,
-        };
         let source = SimSource::new(memory.clone(), Faults::none());
-        let options = SaveOptions { policy: many_rounds, ..options(true) };
+        let options = SaveOptions { policy: &RoundsExactly(10), ..options(true) };
         let (image, _) = save_to_vec(source, &mut toolstack, &options).unwrap();
         drop(toolstack);
         let (arrived, _) = restore_from(&image, 3000).unwrap();
