@@ -15,6 +15,7 @@
 //! the rest of the world is the [`toolstack`].
 
 mod cancel;
+pub mod dirty_curve;
 mod error;
 mod outgoing;
 mod pass;
