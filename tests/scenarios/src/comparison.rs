@@ -37,6 +37,8 @@ pub struct Plan {
     pub link_mbit: u32,
     /// Whether the guest has a disk and uses it.
     pub disk: bool,
+    /// Further options of `xend migrate`.
+    pub options: String,
 }
 
 /// What a guest needs besides the memory that is verified, in MiB.
@@ -126,6 +128,12 @@ pub struct ToolstackRun {
     pub source_cpu_s: f64,
     /// CPU time of the receiver's Dom0.
     pub dest_cpu_s: f64,
+    /// Rounds with the guest running.
+    pub rounds: usize,
+    /// Pages sent in all, the last pass included.
+    pub pages: u64,
+    /// Pages sent with the guest standing still.
+    pub last_pass_pages: u64,
     /// Pages verified afterwards; none was wrong, or there would be no figures.
     pub pages_verified: u64,
     /// xend's own account, with the parts of the time that the guest stood still.
@@ -206,15 +214,25 @@ pub fn measure_toolstack(
     guest: &Guest,
     from: Place,
     toolstack: Toolstack,
+    options: &str,
 ) -> Result<ToolstackRun> {
-    let pairing = match toolstack {
-        Toolstack::Xend => Pairing::XEND_TCP,
-        Toolstack::Stock => Pairing::XL,
+    let (pairing, environment) = match toolstack {
+        Toolstack::Xend => (Pairing::XEND_TCP, Environment::with_options(options)),
+        Toolstack::Stock => (Pairing::XL, Environment::recorded()),
     };
-    let flight = set_out(rig, guest, from, pairing, &Environment::default())?;
+    let flight = set_out(rig, guest, from, pairing, &environment)?;
     let account = flight.finish(MIGRATION_TIMEOUT)?;
     account.require_success()?;
     let verified = require_intact(guest)?;
+    let report = match toolstack {
+        Toolstack::Xend => Some(newest_report(rig.host(from))?),
+        Toolstack::Stock => None,
+    };
+    let passes = match &report {
+        Some(report) => told_passes(report)?,
+        None => account.passes().iter().map(|pass| pass.total_pages).collect(),
+    };
+    let (last_pass_pages, rounds) = passes.split_last().context("nobody told of a pass")?;
     Ok(ToolstackRun {
         toolstack: toolstack.to_string(),
         total_ms: account.total.as_secs_f64() * 1000.0,
@@ -223,10 +241,10 @@ pub fn measure_toolstack(
         source_cpu_s: account.source_cpu_seconds,
         dest_cpu_s: account.dest_cpu_seconds,
         pages_verified: verified.pages_verified,
-        report: match toolstack {
-            Toolstack::Xend => Some(newest_report(rig.host(from))?),
-            Toolstack::Stock => None,
-        },
+        rounds: rounds.len(),
+        pages: passes.iter().sum(),
+        last_pass_pages: *last_pass_pages,
+        report,
     })
 }
 
@@ -235,6 +253,13 @@ fn newest_report(host: &Host) -> Result<Value> {
     let command = "cat $(ls -t /var/lib/xend/reports/*.json | head -n 1)";
     let text = host.run_ok(command, ASK)?.stdout_text();
     serde_json::from_str(&text).with_context(|| format!("a report of xend: {text}"))
+}
+
+/// The pages with contents that each pass sent, by xend's account.
+fn told_passes(report: &Value) -> Result<Vec<u64>> {
+    let passes = report["passes"].as_array().context("a report without passes")?;
+    let pages = |pass: &Value| pass["data_pages"].as_u64().context("a pass without its pages");
+    passes.iter().map(pages).collect()
 }
 
 /// What is compared: a name with its unit, how to get it from a run, digits to show.
@@ -247,6 +272,9 @@ pub const TOOLSTACK_COLUMNS: &[Column<ToolstackRun>] = &[
     ("on the wire, MiB", |run| run.wire_bytes as f64 / 1_048_576.0, 1),
     ("Dom0 CPU source, s", |run| run.source_cpu_s, 1),
     ("Dom0 CPU destination, s", |run| run.dest_cpu_s, 1),
+    ("rounds", |run| run.rounds as f64, 0),
+    ("pages sent", |run| run.pages as f64, 0),
+    ("pages in the last pass", |run| run.last_pass_pages as f64, 0),
 ];
 
 /// What is told of helpers.

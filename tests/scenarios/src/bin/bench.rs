@@ -51,6 +51,9 @@ struct Arguments {
     /// Pages written per second [default: 200, and 0 with --toolstack].
     #[arg(long)]
     rate: Option<u32>,
+    /// With --toolstack: further options of `xend migrate`, as one word.
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    options: String,
     /// What the link carries, in Mbit/s; 0 leaves it as fast as the emulation is. Below some 50
     /// the link is the bottleneck, and not the emulated processor.
     #[arg(long, default_value_t = 40)]
@@ -90,6 +93,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         writes_per_s,
         link_mbit: arguments.link_mbit,
         disk: arguments.disk,
+        options: arguments.options.clone(),
     };
     plan.check()?;
     let ground = Ground::prepare()?;
@@ -100,7 +104,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     lab::end_tidily_on_signals()?;
     let compared = if arguments.toolstack {
         let both = [Toolstack::Xend, Toolstack::Stock];
-        compare(&rig, kind, plan, both, measure_toolstack, say_toolstack, TOOLSTACK_COLUMNS)
+        let options = arguments.options.as_str();
+        let measure = |rig: &Rig, guest: &Guest, from, toolstack| {
+            measure_toolstack(rig, guest, from, toolstack, options)
+        };
+        compare(&rig, kind, plan, both, measure, say_toolstack, TOOLSTACK_COLUMNS)
     } else {
         compare(&rig, kind, plan, [Helper::Ours, Helper::Stock], measure, say, COLUMNS)
     };
@@ -113,7 +121,7 @@ fn compare<S: Copy + PartialEq, R: Clone + Serialize>(
     kind: GuestKind,
     plan: Plan,
     both: [S; 2],
-    measure: fn(&Rig, &Guest, Place, S) -> Result<R>,
+    measure: impl Fn(&Rig, &Guest, Place, S) -> Result<R>,
     say: fn(u32, &R),
     columns: &[Column<R>],
 ) -> Result<()> {
