@@ -12,7 +12,7 @@ use clap::{Parser, ValueEnum};
 use lab::{Guest, GuestKind, HostSpec, Hypervisor};
 use scenarios::clean;
 use scenarios::comparison::{
-    COLUMNS, Column, Comparison, Plan, Run, TOOLSTACK_COLUMNS, ToolstackRun, measure,
+    COLUMNS, Column, Comparison, Plan, Run, TOOLSTACK_COLUMNS, ToolstackRun, in_pairs, measure,
     measure_toolstack, show, summarise,
 };
 use scenarios::helper::Helper;
@@ -116,7 +116,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Of the two that are compared, ours comes first.
-fn compare<S: Copy + PartialEq, R: Clone + Serialize>(
+fn compare<S: Copy, R: Serialize>(
     rig: &Rig,
     kind: GuestKind,
     plan: Plan,
@@ -127,25 +127,13 @@ fn compare<S: Copy + PartialEq, R: Clone + Serialize>(
 ) -> Result<()> {
     let guest = rig.host(Place::A).create_guest(&plan.guest(kind))?;
     rig.lab().link().shape((plan.link_mbit > 0).then_some(plan.link_mbit))?;
-    let mut runs = Vec::new();
-    let mut pairs = Vec::new();
-    for pair in 1..=plan.pairs {
-        // Who is first changes, and with it the direction each of them goes in.
-        let ours_first = pair % 2 == 1;
-        let order = if ours_first { both } else { [both[1], both[0]] };
-        let first = measure(rig, &guest, Place::A, order[0])?;
-        say(pair, &first);
-        let second = measure(rig, &guest, Place::B, order[1])?;
-        say(pair, &second);
-        runs.extend([first.clone(), second.clone()]);
-        pairs.push(if ours_first { (first, second) } else { (second, first) });
-    }
+    let pairs = in_pairs(rig, &guest, plan.pairs, both, measure, say)?;
     let left = clean::leftovers(rig, &[guest.name()])?;
     ensure!(left.is_empty(), "something was left behind: {}", left.join("; "));
     let summary = summarise(columns, &pairs)?;
     print!("\n{}", show(&summary));
     let circumstances = Circumstances::now(rig.host(Place::A))?;
-    let path = keep(&Comparison { circumstances, plan, runs, summary })?;
+    let path = keep(&Comparison { circumstances, plan, pairs, summary })?;
     println!("\nkept in {}", path.display());
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use scenarios::campaign::{digest, memory, to_and_fro, trackers};
+use scenarios::campaign::{busy, digest, memory, to_and_fro, trackers};
 use scenarios::helper::Helper;
 
 /// Long runs on two real Xen hosts. The results are written to docs/results.
@@ -43,6 +43,12 @@ enum Campaign {
         #[arg(default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
         pairs: u32,
     },
+    /// xend against xl, with a guest that writes to half of its memory all the time.
+    Busy {
+        /// How many migrations with each.
+        #[arg(default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        pairs: u32,
+    },
     /// How much memory the helper takes for a large guest, idle and busy.
     Memory {
         /// The guest's memory, in MiB.
@@ -68,6 +74,7 @@ fn run(campaign: &Campaign) -> Result<()> {
         }
         Campaign::Digest { migrations, cpus } => digest::run(migrations, cpus),
         Campaign::Trackers { pairs } => trackers::run(pairs),
+        Campaign::Busy { pairs } => busy::run(pairs),
         Campaign::Memory { guest_mib } => memory::run(guest_mib),
     }
 }

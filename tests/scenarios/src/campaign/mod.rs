@@ -1,5 +1,6 @@
 //! Campaigns: long runs that are started by hand and leave a result in docs/results.
 
+pub mod busy;
 pub mod digest;
 pub mod memory;
 pub mod to_and_fro;
