@@ -344,15 +344,7 @@ impl Guest {
     /// # Errors
     /// When the guest does not answer within 10 s.
     pub fn churn(&self, per_s: u32) -> Result<()> {
-        let request = format!("churn {per_s}");
-        let until = Instant::now() + Duration::from_secs(10);
-        match self.ask(&request, until, |answer| answer == b"ok")? {
-            Some(_) => Ok(()),
-            None => Err(LabError::Guest {
-                guest: self.name.clone(),
-                reason: format!("did not answer `{request}`"),
-            }),
-        }
+        self.ask_ok(&format!("churn {per_s}"))
     }
 
     /// What a process of the guest has done, by its port. A process that something holds still
@@ -377,6 +369,27 @@ impl Guest {
             uptime: Duration::from_millis(number("uptime_ms")?),
             longest_gap: Duration::from_millis(number("longest_gap_ms")?),
         }))
+    }
+
+    /// Has the workload write so many pages a second from now on, chosen from the first `hot_mib` MiB of
+    /// its memory.
+    ///
+    /// # Errors
+    /// When the guest refuses or does not answer within 10 s.
+    pub fn set_writes(&self, writes_per_s: u32, hot_mib: u32) -> Result<()> {
+        let hot_pages = u64::from(hot_mib) << 8;
+        self.ask_ok(&format!("writes {writes_per_s} {hot_pages}"))
+    }
+
+    fn ask_ok(&self, request: &str) -> Result<()> {
+        let until = Instant::now() + Duration::from_secs(10);
+        match self.ask(request, until, |answer| answer == b"ok")? {
+            Some(_) => Ok(()),
+            None => Err(LabError::Guest {
+                guest: self.name.clone(),
+                reason: format!("did not answer `{request}`"),
+            }),
+        }
     }
 
     fn ask_json(&self, request: &str, timeout: Duration) -> Result<Value> {
