@@ -3,6 +3,8 @@
 pub mod busy;
 pub mod digest;
 pub mod memory;
+pub mod prediction;
+pub mod stun;
 pub mod to_and_fro;
 pub mod trackers;
 
