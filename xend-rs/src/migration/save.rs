@@ -245,7 +245,7 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
                 limit: None,
                 cpu_share: CpuShare::FULL,
             });
-            let history = History { rounds: &rounds, elapsed: started.elapsed() };
+            let history = History { rounds: &rounds, elapsed: started.elapsed(), probe: None };
             match self.options.policy.decide(&history) {
                 Decision::Continue(_) => {}
                 Decision::StopAndCopy(why) => {
