@@ -118,6 +118,17 @@ impl Default for CpuShare {
 
 /// A stop rule.
 pub trait Policy: Send + Sync {
+    /// How to copy the first round.
+    fn first(&self) -> Next {
+        Next::default()
+    }
+
+    /// How fast the last pass may be, which a suspended guest waits for. What a round was limited to
+    /// ends with that round.
+    fn last_limit(&self) -> Option<Rate> {
+        None
+    }
+
     /// What to do after the rounds so far.
     fn decide(&self, history: &History<'_>) -> Decision;
 }
