@@ -128,7 +128,8 @@ pub trait Policy: Send + Sync {
         Next::default()
     }
 
-    /// No faster than this in the last pass.
+    /// How fast the last pass may be, which a suspended guest waits for. What a round was limited to
+    /// ends with that round.
     fn last_pass_limit(&self) -> Option<Rate> {
         None
     }

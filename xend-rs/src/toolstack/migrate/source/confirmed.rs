@@ -8,6 +8,7 @@ use std::io::{self, IoSlice, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::migration::rate::Rate;
 use crate::migration::{Cancel, Sink};
 use crate::toolstack::migrate::ear::Ear;
 use crate::transport::{FdSink, leaves_within};
@@ -70,5 +71,8 @@ impl Sink for ConfirmedSink<'_> {
             }
             thread::sleep(CHECK);
         }
+    }
+    fn set_rate(&mut self, limit: Option<Rate>) {
+        self.sink.set_rate(limit);
     }
 }
