@@ -5,11 +5,13 @@
 
 pub mod command;
 mod fd;
+mod limits;
 mod link;
 mod pace;
 pub mod peer;
 pub mod tcp;
 
 pub use fd::{FdSink, FdSource, leaves_within};
+pub use limits::Least;
 pub use link::Link;
 pub use peer::Peer;
