@@ -20,6 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, sendmsg};
 use rustix::io::ioctl_fionread;
 
+use super::limits::{Least, Limits};
 use super::pace::Pace;
 use super::token_bucket::TokenBucket;
 use crate::migration::rate::Rate;
@@ -70,25 +71,31 @@ impl Channel {
         Ok(Self::Pipe(own))
     }
 
-    /// Waits until the descriptor is ready for `events`: for ever, or until `limit` has passed.
-    fn wait(&self, events: PollFlags, cancel: &Cancel, limit: Option<Duration>) -> io::Result<()> {
+    /// Waits until the descriptor is ready for `events`, for as long as `limits` let it.
+    /// `started` is when waiting began.
+    fn wait(
+        &self,
+        events: PollFlags,
+        cancel: &Cancel,
+        limits: &mut Limits,
+        started: Instant,
+    ) -> io::Result<()> {
         let fd = match self {
             Self::Pipe(file) | Self::File(file) => file.as_fd(),
             Self::Socket(fd) => fd.as_fd(),
         };
-        let started = Instant::now();
         loop {
             if cancel.is_cancelled() {
                 return Err(io::Error::other("cancelled"));
             }
-            if let Some(limit) = limit.filter(|&limit| started.elapsed() >= limit) {
-                let text = format!("nothing moved for {} s", limit.as_secs());
-                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
-            }
+            limits.check(started.elapsed())?;
             let mut fds = [PollFd::new(fd, events)];
             match poll(&mut fds, PollTimeout::from(CANCEL_CHECK_MS)) {
                 Ok(0) | Err(nix::Error::EINTR) => {}
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    limits.end_wait(started.elapsed());
+                    return Ok(());
+                }
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -114,7 +121,7 @@ pub struct FdSink {
     channel: Channel,
     cancel: Cancel,
     pace: Pace,
-    limit: Option<Duration>,
+    limits: Limits,
     /// Where a rate is to be kept to: what may be sent, counted from when the sink was made.
     bucket: Option<TokenBucket>,
     since: Instant,
@@ -131,7 +138,7 @@ impl FdSink {
             channel,
             cancel,
             pace: Pace::new(),
-            limit: None,
+            limits: Limits::default(),
             bucket: None,
             since: Instant::now(),
         })
@@ -139,7 +146,12 @@ impl FdSink {
 
     /// From now on a peer that lets nothing move for `limit` is taken for dead.
     pub fn set_limit(&mut self, limit: Option<Duration>) {
-        self.limit = limit;
+        self.limits.silence = limit;
+    }
+
+    /// From now on a peer that gets less done than that is given up, too.
+    pub fn set_least(&mut self, least: Option<Least>) {
+        self.limits.set_least(least);
     }
 
     /// How many of `wanted_bytes` may be sent. Waits until that is a burst, if there is a rate to keep
@@ -169,14 +181,17 @@ impl FdSink {
             };
             match written {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let now = Instant::now();
                     // A socket says itself when a good part of it is free; a pipe, with each page.
                     if matches!(self.channel, Channel::Pipe(_)) {
                         self.pace.rest(FREE_PIPE_BYTES);
                     }
-                    self.channel.wait(PollFlags::POLLOUT, &self.cancel, self.limit)?;
+                    self.channel.wait(PollFlags::POLLOUT, &self.cancel, &mut self.limits, now)?;
                 }
                 done => {
-                    self.pace.moved(*done.as_ref().unwrap_or(&0));
+                    let bytes = *done.as_ref().unwrap_or(&0);
+                    self.pace.moved(bytes);
+                    self.limits.moved(bytes);
                     return done;
                 }
             }
@@ -214,7 +229,7 @@ impl Sink for FdSink {
     fn wait_until_taken(&mut self, within: Duration) -> io::Result<()> {
         let Channel::Pipe(pipe) = &self.channel else { return Ok(()) };
         let (started, first_bytes) = (Instant::now(), ioctl_fionread(pipe)?);
-        let mut queued_bytes = first_bytes;
+        let (mut queued_bytes, mut moved) = (first_bytes, started);
         while !leaves_within(within, queued_bytes, first_bytes - queued_bytes, started.elapsed()) {
             if self.cancel.is_cancelled() {
                 return Err(io::Error::other("cancelled"));
@@ -222,8 +237,14 @@ impl Sink for FdSink {
             if poll_now(pipe, PollFlags::POLLOUT)?.contains(PollFlags::POLLERR) {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
+            self.limits.check(moved.elapsed())?;
             thread::sleep(QUEUE_CHECK);
-            queued_bytes = ioctl_fionread(pipe)?.min(queued_bytes);
+            let now_bytes = ioctl_fionread(pipe)?.min(queued_bytes);
+            if now_bytes < queued_bytes {
+                self.limits.moved((queued_bytes - now_bytes) as usize);
+                moved = Instant::now();
+            }
+            queued_bytes = now_bytes;
         }
         Ok(())
     }
@@ -263,7 +284,7 @@ pub struct FdSource {
     channel: Channel,
     cancel: Cancel,
     pace: Pace,
-    limit: Option<Duration>,
+    limits: Limits,
     taken_bytes: Arc<AtomicU64>,
 }
 
@@ -274,12 +295,23 @@ impl FdSource {
     /// If the descriptor cannot be examined, or a pipe not be opened again.
     pub fn new(fd: OwnedFd, cancel: Cancel) -> io::Result<Self> {
         let channel = Channel::new(fd, OpenOptions::new().read(true))?;
-        Ok(Self { channel, cancel, pace: Pace::new(), limit: None, taken_bytes: Arc::default() })
+        let (pace, limits) = (Pace::new(), Limits::default());
+        Ok(Self { channel, cancel, pace, limits, taken_bytes: Arc::default() })
     }
 
     /// From now on a peer that lets nothing move for `limit` is taken for dead.
     pub fn set_limit(&mut self, limit: Option<Duration>) {
-        self.limit = limit;
+        self.limits.silence = limit;
+    }
+
+    /// From now on a peer that gets less done than that is given up, too.
+    pub fn set_least(&mut self, least: Option<Least>) {
+        self.limits.set_least(least);
+    }
+
+    /// Whatever is read by then, waiting ends at `deadline`.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.limits.deadline = deadline;
     }
 
     /// Counts the bytes that have been read, for others to look at.
@@ -305,12 +337,14 @@ impl Read for FdSource {
             };
             match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let now = Instant::now();
                     self.pace.rest(buffer.len().min(ARRIVED_BYTES));
-                    self.channel.wait(PollFlags::POLLIN, &self.cancel, self.limit)?;
+                    self.channel.wait(PollFlags::POLLIN, &self.cancel, &mut self.limits, now)?;
                 }
                 done => {
                     let bytes = *done.as_ref().unwrap_or(&0);
                     self.pace.moved(bytes);
+                    self.limits.moved(bytes);
                     self.taken_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
                     return done;
                 }

@@ -6,6 +6,7 @@
 
 pub mod command;
 mod fd;
+mod limits;
 mod link;
 mod pace;
 pub mod peer;
@@ -13,5 +14,6 @@ pub mod tcp;
 mod token_bucket;
 
 pub use fd::{FdSink, FdSource, leaves_within};
+pub use limits::Least;
 pub use link::Link;
 pub use peer::Peer;
