@@ -193,7 +193,8 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
 \x20               memory travels unencrypted.\n\
 --tracking <t>  How to learn what it writes meanwhile: auto (by Xen's log, or by digest\n\
 \x20               where Xen has none), log-dirty, digest, or none: suspend it first.\n\
---timeout <s>   Give up a peer that is silent for so long (30).\n\
+--peer-timeout <s>\n\
+\x20               Give up a peer that is silent, or does not get on, for so long (30).\n\
 --json          Print a report of what was done, as JSON.\n\
 --report <file> Write it to a file.\n\
 --cancel        With <Domain> alone: end the migration of it that is under way.",

@@ -3,6 +3,7 @@
 mod interop;
 mod journeys;
 mod kills;
+mod options;
 mod peers;
 mod refusals;
 mod savefiles;
@@ -28,6 +29,7 @@ pub(crate) fn with_shadow() -> Vec<Scenario<World>> {
         journeys::PV,
         interop::PV,
         kills::PV,
+        options::SCENARIOS,
         refusals::SCENARIOS,
         savefiles::SCENARIOS,
         peers::SCENARIOS,
