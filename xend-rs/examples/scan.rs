@@ -127,6 +127,10 @@ impl SourceGuest for Guest<'_> {
         unreachable!("it is said to be missing")
     }
 
+    fn peek_dirty(&mut self, _: &mut PfnSet) -> Result<()> {
+        unreachable!("it is said to be missing")
+    }
+
     fn take_dirty(&mut self, _: &mut PfnSet, _: Liveness) -> Result<DirtyStats> {
         unreachable!("it is said to be missing")
     }

@@ -5,5 +5,7 @@ mod digest;
 mod failures;
 mod harness;
 mod memory;
+mod order;
 mod pacing;
 mod receiver;
+mod zero;

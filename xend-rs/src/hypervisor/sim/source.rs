@@ -148,6 +148,13 @@ impl SourceGuest for SimSource {
         Ok(DirtyStats { dirty_pages, faults: dirty_pages })
     }
 
+    fn peek_dirty(&mut self, into: &mut PfnSet) -> Result<()> {
+        self.check(Operation::PeekDirty)?;
+        let state = self.memory.state();
+        into.union_with(state.dirty.as_ref().expect("only what is tracked is looked at"));
+        Ok(())
+    }
+
     fn disable_log_dirty(&mut self) -> Result<()> {
         self.memory.state().dirty = None;
         Ok(())

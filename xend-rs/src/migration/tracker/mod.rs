@@ -66,6 +66,18 @@ pub trait Tracker<G: SourceGuest> {
         liveness: Liveness,
     ) -> Result<Option<u64>>;
 
+    /// What the guest has written since the set of a pass was asked for last, page by page, where that
+    /// is known. `told` is what [`next_set`](Self::next_set) has just told.
+    fn written<'a>(&'a self, told: &'a PfnSet) -> Option<&'a PfnSet> {
+        let _ = told;
+        None
+    }
+
+    /// Whether Xen can be asked in between what was written, without forgetting it.
+    fn can_peek(&self) -> bool {
+        false
+    }
+
     /// What says of the pages looked at which of them travel.
     fn sieve(&self) -> &dyn Sieve;
 

@@ -196,6 +196,14 @@ impl SourceGuest for XenSource {
         Ok(stats)
     }
 
+    fn peek_dirty(&mut self, into: &mut PfnSet) -> Result<()> {
+        let Some(log_dirty) = &mut self.log_dirty else {
+            let off = io::Error::other("write tracking was not started");
+            return Err(error_from(off, "look at dirty bitmap", self.domid, None));
+        };
+        log_dirty.peek(into)
+    }
+
     fn disable_log_dirty(&mut self) -> Result<()> {
         self.log_dirty.as_mut().map_or(Ok(()), LogDirty::disable)
     }

@@ -109,6 +109,7 @@ pub fn migrate<H: SourceHost>(
             sink,
             record,
             version: None,
+            capabilities: 0,
             report,
             clock,
         };
@@ -154,6 +155,8 @@ struct Sender<'a, H> {
     record: SourceRecord,
     /// Of the extended conversation, if that is the one.
     version: Option<u16>,
+    /// What both xends understand beyond it.
+    capabilities: u64,
     report: Report,
     clock: Clock,
 }
@@ -227,7 +230,7 @@ impl<H: SourceHost> Sender<'_, H> {
             versions: xend::our_versions(),
             request,
             token: departure.token,
-            capabilities: 0,
+            capabilities: xend::CAPABILITIES,
             needs: departure.needs.clone(),
         };
         let mut header = XlHeader::with_json(departure.config.clone());
@@ -285,6 +288,7 @@ impl<H: SourceHost> Sender<'_, H> {
             ));
         }
         self.version = common;
+        self.capabilities = answer.capabilities & xend::CAPABILITIES;
         self.record.peer_is_xend = common.is_some();
         self.report.conversation =
             common.map_or_else(|| "xl".to_owned(), |version| format!("xend {version}"));

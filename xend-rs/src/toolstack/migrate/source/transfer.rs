@@ -36,6 +36,7 @@ impl<H: SourceHost> Sender<'_, H> {
         let options = SaveOptions {
             tracking: self.departure.tracking,
             verify: self.departure.verify,
+            zero_pages: self.version.is_some() && self.capabilities & xend::ZERO_PAGES != 0,
             trailer: LIBXL_END,
             keep_tracking: true,
             ..SaveOptions::stock(true)
