@@ -9,6 +9,7 @@ use std::time::Duration;
 use xend_rs::hypervisor::RingFrames;
 use xend_rs::hypervisor::sim::{Faults, SimDestination, SimMemory, SimSource};
 use xend_rs::hypervisor::types::Domid;
+use xend_rs::migration::policy::adaptive::Settings;
 use xend_rs::migration::{Cancel, Tracking};
 use xend_rs::stream::xend::{GuestNeeds, Offer, Token};
 use xend_rs::toolstack::journal::{
@@ -417,6 +418,7 @@ pub(crate) fn departure(peer: Peer) -> Departure {
         token: Token::random().unwrap(),
         check_only: false,
         tracking: Tracking::Auto,
+        rounds: Settings::default(),
         verify: false,
         limit: LIMIT,
         answer_wait: LIMIT,

@@ -193,6 +193,19 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
 \x20               memory travels unencrypted.\n\
 --tracking <t>  How to learn what it writes meanwhile: auto (by Xen's log, or by digest\n\
 \x20               where Xen has none), log-dirty, digest, or none: suspend it first.\n\
+--bandwidth-min <m>\n\
+\x20               Send the first round at m Mbit/s, and each further one 50 Mbit/s faster\n\
+\x20               than the guest wrote in the one before.\n\
+--bandwidth-max <m>\n\
+\x20               Never send more than m Mbit/s.\n\
+--downtime <ms> Stop the guest once it would stand still for no more than that (300).\n\
+--timeout <s>   Copy the running guest for no longer than that, and then\n\
+--on-timeout <what>\n\
+\x20               cancel (unless told otherwise), stun it until it can be stopped in time,\n\
+\x20               or stop it, however long it stands still.\n\
+--stun          Slow the guest down where it writes faster than its memory can be sent.\n\
+--stun-floor <p>\n\
+\x20               But leave its vCPUs p percent at least (10).\n\
 --peer-timeout <s>\n\
 \x20               Give up a peer that is silent, or does not get on, for so long (30).\n\
 --json          Print a report of what was done, as JSON.\n\

@@ -66,7 +66,7 @@ impl Adaptive {
             Stun::Allowed { floor } if stunned || self.outruns(estimate, unsent, limit, probed) => {
                 stun::next_share(estimate, unsent, limit, floor)
             }
-            Stun::Allowed { .. } | Stun::Off => CpuShare::FULL,
+            Stun::Allowed { .. } | Stun::OnTimeout { .. } | Stun::Off => CpuShare::FULL,
         };
         if cpu_share < estimate.last.cpu_share || pays(cpu_share) {
             Decision::Continue(self.next(estimate, limit, cpu_share))

@@ -113,6 +113,11 @@ pub enum Stun {
     /// Never.
     #[default]
     Off,
+    /// Once the time for live copying is over, where that is what happens then.
+    OnTimeout {
+        /// Its vCPUs are left with this at least.
+        floor: CpuShare,
+    },
     /// As little as makes it converge.
     Allowed {
         /// Its vCPUs are left with this at least.
@@ -125,7 +130,7 @@ impl Stun {
     pub fn floor(self) -> CpuShare {
         match self {
             Self::Off => CpuShare::FULL,
-            Self::Allowed { floor } => floor,
+            Self::OnTimeout { floor } | Self::Allowed { floor } => floor,
         }
     }
 }

@@ -18,6 +18,7 @@ use super::stage::{Stage, Step};
 use super::words::BANNER;
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
+use crate::migration::policy::adaptive::Settings;
 use crate::migration::{Cancel, Tracking};
 use crate::stream::xend::{
     self, Answer, GuestNeeds, Offer, Request, Token, Verdict, common_version,
@@ -50,6 +51,8 @@ pub struct Departure {
     pub check_only: bool,
     /// How its writes are to be tracked.
     pub tracking: Tracking,
+    /// What its rounds keep to.
+    pub rounds: Settings,
     /// Send everything twice, to be compared.
     pub verify: bool,
     /// A peer that is silent for so long is dead.

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::Sender;
 use super::confirmed::ConfirmedSink;
+use crate::migration::policy::Adaptive;
 use crate::migration::progress::{self, Progress};
 use crate::migration::toolstack::{SourceToolstack, ToolstackError};
-use crate::migration::{Cancel, SaveFailure, SaveOptions, save};
+use crate::migration::{Cancel, PauseBudget, SaveFailure, SaveOptions, save};
 use crate::stream::{libxl, xend};
 use crate::toolstack::journal::{Journal, SourceRecord, SourceState};
 use crate::toolstack::migrate::control::{Control, Event};
@@ -33,7 +34,10 @@ impl<H: SourceHost> Sender<'_, H> {
         let built = libxl::write::header(&mut head, &libxl::Header::default())
             .and_then(|()| libxl::write::libxc_context(&mut head));
         built.and_then(|()| self.sink.write_all(&head)).map_err(|e| self.blame(e.into()))?;
+        let policy = Adaptive::new(self.departure.rounds);
         let options = SaveOptions {
+            policy: &policy,
+            put_off: Some(PauseBudget::default()),
             tracking: self.departure.tracking,
             verify: self.departure.verify,
             zero_pages: self.version.is_some() && self.capabilities & xend::ZERO_PAGES != 0,

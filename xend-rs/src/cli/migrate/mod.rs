@@ -1,21 +1,25 @@
 //! `xend migrate`: a guest goes to another host.
 
+mod rounds;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::rounds::RoundOptions;
 use nix::sys::signal::{Signal, kill};
 
-use super::args::Args;
-use super::config_source::{self, ConfigSource};
-use super::failure::Failure;
-use super::options::Long;
-use super::progress::Screen;
-use super::{domains, output, reports, transfer};
+use crate::cli::args::Args;
+use crate::cli::config_source::{self, ConfigSource};
+use crate::cli::failure::Failure;
+use crate::cli::options::Long;
+use crate::cli::progress::Screen;
+use crate::cli::{domains, output, reports, transfer};
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
+use crate::migration::policy::adaptive::Settings;
 use crate::migration::{Cancel, Tracking};
 use crate::stream::xend::Token;
 use crate::toolstack::journal::FileJournal;
@@ -43,6 +47,13 @@ const LONG: &[Long] = &[
     Long::with_value("peer-timeout", PEER_TIMEOUT),
     Long::flag("cancel", CANCEL),
     Long::with_value("tracking", TRACKING),
+    Long::with_value("bandwidth-min", rounds::BANDWIDTH_MIN),
+    Long::with_value("bandwidth-max", rounds::BANDWIDTH_MAX),
+    Long::with_value("downtime", rounds::DOWNTIME),
+    Long::with_value("timeout", rounds::TIMEOUT),
+    Long::with_value("on-timeout", rounds::ON_TIMEOUT),
+    Long::flag("stun", rounds::STUN),
+    Long::with_value("stun-floor", rounds::STUN_FLOOR),
 ];
 
 /// What a destination that listens is named by.
@@ -61,6 +72,7 @@ struct Wishes {
     keep_domid: bool,
     verify: bool,
     tracking: Tracking,
+    rounds: RoundOptions,
     dry_run: bool,
     json: bool,
     report: Option<PathBuf>,
@@ -79,6 +91,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         keep_domid: false,
         verify: false,
         tracking: Tracking::Auto,
+        rounds: RoundOptions::default(),
         dry_run: args.global.dry_run,
         json: false,
         report: None,
@@ -87,6 +100,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         cancel: false,
     };
     while let Some(given) = options.next()? {
+        if wishes.rounds.take(&given)? {
+            continue;
+        }
         match given.letter {
             b'C' => wishes.config_file = Some(given.value.to_owned()),
             b's' => given.value.clone_into(&mut wishes.ssh),
@@ -135,6 +151,7 @@ fn migrate(
     wishes: &Wishes,
 ) -> Result<ExitCode, Failure> {
     let peer = peer(args, destination, wishes)?;
+    let rounds = rounds_to(&peer, wishes)?;
     let control = transfer::control(Screen::of_sender(&args.global, "migration sender"))?;
     let config = here::ConfigSource {
         instead: instead(host, wishes.config_file.as_deref())?,
@@ -164,6 +181,7 @@ fn migrate(
         token: Token::random()?,
         check_only: wishes.dry_run,
         tracking: wishes.tracking,
+        rounds,
         verify: wishes.verify,
         limit: wishes.peer_timeout,
         answer_wait: ANSWER_WAIT.min(wishes.peer_timeout),
@@ -183,6 +201,13 @@ fn migrate(
     // What became of the guest must be said, whatever becomes of the report.
     keep(&report, wishes);
     end(&report, result, wishes)
+}
+
+/// What the rounds keep to, with what a stop has cost lately.
+fn rounds_to(peer: &Peer, wishes: &Wishes) -> Result<Settings, Failure> {
+    let settings = wishes.rounds.settings()?;
+    let fixed_stop = reports::stop_without_memory(&peer.to_string());
+    Ok(Settings { fixed_stop: fixed_stop.unwrap_or(settings.fixed_stop), ..settings })
 }
 
 /// In xl's words, where it has some.
