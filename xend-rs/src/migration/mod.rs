@@ -21,6 +21,7 @@ mod outgoing;
 mod pass;
 pub mod plan;
 pub mod policy;
+pub mod probe;
 pub mod progress;
 pub mod rate;
 mod report;
