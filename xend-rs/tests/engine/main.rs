@@ -7,3 +7,4 @@ mod harness;
 mod memory;
 mod probe;
 mod receiver;
+mod stun;

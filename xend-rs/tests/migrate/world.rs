@@ -9,6 +9,7 @@ use std::time::Duration;
 use xend_rs::hypervisor::RingFrames;
 use xend_rs::hypervisor::sim::{Faults, SimDestination, SimMemory, SimSource};
 use xend_rs::hypervisor::types::Domid;
+use xend_rs::migration::policy::CpuShare;
 use xend_rs::migration::{Cancel, Tracking};
 use xend_rs::stream::xend::{GuestNeeds, Offer, Token};
 use xend_rs::toolstack::journal::{
@@ -34,6 +35,8 @@ pub(crate) struct Domain {
     pub(crate) paused: bool,
     pub(crate) watched: bool,
     pub(crate) memory: SimMemory,
+    /// What its vCPUs are left with.
+    pub(crate) cpu_share: CpuShare,
 }
 
 impl Domain {
@@ -68,6 +71,7 @@ impl Host {
             paused: false,
             watched: true,
             memory: SimMemory::filled(PFNS),
+            cpu_share: CpuShare::FULL,
         });
         host
     }
@@ -231,6 +235,10 @@ impl SourceHost for Process {
         })
     }
 
+    fn set_cpu_share(&self, domid: Domid, share: CpuShare) -> Result<(), HostError> {
+        self.domain(domid, |d| d.cpu_share = share)
+    }
+
     fn suspend(&self, domid: Domid, _: &Cancel) -> Result<(), HostError> {
         self.domain(domid, |d| d.memory.suspend())
     }
@@ -264,6 +272,7 @@ impl DestinationHost for Process {
                 paused: true,
                 watched: false,
                 memory: SimMemory::empty(PFNS),
+                cpu_share: CpuShare::FULL,
             });
             domid
         })?;
