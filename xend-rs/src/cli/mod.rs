@@ -14,6 +14,7 @@ mod console;
 mod create;
 mod destroy;
 mod devices;
+mod dirty_rate;
 mod dmesg;
 mod domains;
 mod failure;

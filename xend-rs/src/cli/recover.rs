@@ -10,8 +10,9 @@ use super::output;
 use crate::hypervisor::types::Domid;
 use crate::toolstack::journal::{FileJournal, Journal, Side, SourceRecord};
 use crate::toolstack::migrate::here::Here;
+use crate::toolstack::migrate::host::Domains;
 use crate::toolstack::migrate::{Case, Word, ask, recover};
-use crate::toolstack::{Host, domain};
+use crate::toolstack::{Host, domain, probe, stun};
 
 const JSON: u8 = 1;
 const KEEP: u8 = 2;
@@ -53,11 +54,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let names = |name: &str| name == record.identity.name || name == record.domid.to_string();
         words.iter().find(|(name, _)| names(name)).map(|&(_, word)| word)
     };
+    let ended = end_left(&host, &here)?;
     let cases = recover(&here, &journal, &ask_peer, &word)?;
     if json {
         output::print(format!("{}\n", serde_json::to_string_pretty(&cases)?))?;
+        output::warn(ended);
     } else {
         let lines: String = cases.iter().map(|case| format!("{case}\n")).collect();
+        let lines = ended + &lines;
         output::print(lines)?;
     }
     let orphans = orphans(&host, &journal, &cases)?;
@@ -74,6 +78,20 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     let open = cases.iter().any(|case| case.finding.is_open());
     Ok(if open { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Ends what killed processes have left on guests that stay here, before anything is asked of another
+/// host, and says what that was.
+fn end_left(host: &Host, here: &Here<'_>) -> Result<String, Failure> {
+    let hold = |domid| here.hold(domid).ok().flatten();
+    let mut lines = String::new();
+    for ended in stun::recover(host, hold)? {
+        lines += &format!("{ended}\n");
+    }
+    for domid in probe::recover(host, hold)? {
+        lines += &format!("{domid} is not looked at any more by a process that is gone\n");
+    }
+    Ok(lines)
 }
 
 /// Says what is in the journal, and does nothing.

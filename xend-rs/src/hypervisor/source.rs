@@ -161,6 +161,13 @@ pub trait SourceGuest: Sync {
     /// on is cleared first.
     fn enable_log_dirty(&mut self) -> Result<()>;
 
+    /// Starts write tracking, as [`enable_log_dirty`](Self::enable_log_dirty) does, but not where it is
+    /// on: for whoever only wants to look, and must not take somebody else's log.
+    ///
+    /// # Errors
+    /// If it is on already, or cannot be turned on.
+    fn enable_log_dirty_unless_on(&mut self) -> Result<()>;
+
     /// Adds the pages written since the last call to `into` and marks them clean in Xen. From here
     /// on they are the caller's debt: nobody else remembers them.
     ///

@@ -24,6 +24,7 @@ mod outgoing;
 mod pass;
 pub mod plan;
 pub mod policy;
+pub mod probe;
 pub mod progress;
 mod put_off;
 pub mod rate;

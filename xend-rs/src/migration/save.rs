@@ -248,6 +248,7 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         let started = Instant::now();
         let mut rounds = Vec::new();
         let mut next = self.options.policy.first();
+        let mut cpu_share = CpuShare::FULL;
         loop {
             let round = rounds.len() as u32;
             let (began, before_bytes) = (Instant::now(), self.outgoing.sent_bytes());
@@ -280,17 +281,35 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
                     false => self.unsent.len_pfns(),
                 },
                 limit: next.limit,
-                cpu_share: CpuShare::FULL,
+                cpu_share,
             });
             let history = History { rounds: &rounds, elapsed: started.elapsed(), probe: None };
             match self.options.policy.decide(&history) {
-                Decision::Continue(then) => next = then,
+                Decision::Continue(then) => {
+                    cpu_share = self.slow_down(cpu_share, then.cpu_share);
+                    next = then;
+                }
                 Decision::StopAndCopy(why) => {
                     log::info!("{}: live copying ends: {why}", self.guest.domid());
                     self.announce_stop();
                     return Ok(());
                 }
                 Decision::Abort(why) => return Err(SaveFailure::GivenUp { why }.into()),
+            }
+        }
+    }
+
+    /// Leaves the guest's vCPUs with another share, if it is another. Gives the one that they have then.
+    fn slow_down(&mut self, now: CpuShare, wanted: CpuShare) -> CpuShare {
+        if now == wanted {
+            return now;
+        }
+        match self.toolstack.set_cpu_share(wanted) {
+            Ok(()) => wanted,
+            Err(error) => {
+                let domid = self.guest.domid();
+                log::warn!("{domid}: it is not slowed down as it should be: {error}");
+                now
             }
         }
     }

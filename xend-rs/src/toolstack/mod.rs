@@ -9,12 +9,15 @@ pub mod announce;
 pub mod config;
 pub mod devices;
 pub mod domain;
+mod durable;
 mod file_lock;
 pub mod fuzz;
 mod host;
 pub mod journal;
 pub mod migrate;
 pub mod monitor;
+pub mod probe;
+pub mod stun;
 pub mod userdata;
 pub mod xlcfg;
 

@@ -7,5 +7,7 @@ mod harness;
 mod memory;
 mod order;
 mod pacing;
+mod probe;
 mod receiver;
+mod stun;
 mod zero;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use xend_rs::hypervisor::RingFrames;
 use xend_rs::hypervisor::sim::{Faults, SimDestination, SimMemory, SimSource};
 use xend_rs::hypervisor::types::Domid;
+use xend_rs::migration::policy::CpuShare;
 use xend_rs::migration::policy::adaptive::Settings;
 use xend_rs::migration::{Cancel, Tracking};
 use xend_rs::stream::xend::{GuestNeeds, Offer, Token};
@@ -42,6 +43,8 @@ pub(crate) struct Domain {
     /// Somebody resumes it should it suspend late.
     pub(crate) expected_late: bool,
     pub(crate) memory: SimMemory,
+    /// What its vCPUs are left with.
+    pub(crate) cpu_share: CpuShare,
 }
 
 impl Domain {
@@ -89,6 +92,7 @@ impl Host {
             may_suspend_late: false,
             expected_late: false,
             memory: SimMemory::filled(PFNS),
+            cpu_share: CpuShare::FULL,
         });
         host
     }
@@ -271,6 +275,10 @@ impl SourceHost for Process {
         })
     }
 
+    fn set_cpu_share(&self, domid: Domid, share: CpuShare) -> Result<(), HostError> {
+        self.domain(domid, |d| d.cpu_share = share)
+    }
+
     fn suspend(&self, domid: Domid, _: &Cancel) -> Result<(), HostError> {
         let late = self.suspends_late;
         self.domain(domid, |d| if late { d.may_suspend_late = true } else { d.suspend() })?;
@@ -309,6 +317,7 @@ impl DestinationHost for Process {
                 may_suspend_late: false,
                 expected_late: false,
                 memory: SimMemory::empty(PFNS),
+                cpu_share: CpuShare::FULL,
             });
             domid
         })?;

@@ -4,9 +4,9 @@
 //! fingers know them. What `xl` does not have comes last.
 
 use super::super::{
-    affinity, config_update, console, create, destroy, devices, dmesg, info, list, memory, migrate,
-    migrate_receive, monitor, names, poke, power, receive, recover, restore, save, sched, stream,
-    top, uptime, vcpus,
+    affinity, config_update, console, create, destroy, devices, dirty_rate, dmesg, info, list,
+    memory, migrate, migrate_receive, monitor, names, poke, power, receive, recover, restore, save,
+    sched, stream, top, uptime, vcpus,
 };
 use super::{Command, Run};
 
@@ -464,6 +464,25 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
 --plain-tcp            Yes, without encryption, from anybody who can reach the port.\n\
 --listen ADDR[:PORT]   Where to listen; otherwise at all IPv4 addresses, port 8002.\n\
 -e, -p                 As for migrate.",
+        ),
+    },
+    Command {
+        name: "dirty-rate",
+        run: Run::Here(dirty_rate::run),
+        can_dry_run: false,
+        modifies: false,
+        summary: "Look at how a domain writes its memory, and predict its migration",
+        usage: "[options] <Domain>",
+        options: Some(
+            "\
+--seconds N             Look for N seconds (5).\n\
+--window MS             In windows of MS milliseconds (50).\n\
+--link MBIT             Predict for a link of MBIT Mbit/s (100, 1000 and 10000).\n\
+--downtime MS           With a downtime of MS milliseconds allowed (300).\n\
+--cpu-share PERCENT     Leave its vCPUs with PERCENT of a processor meanwhile (100).\n\
+--tracking HOW          auto, log-dirty or digest (auto).\n\
+--json                  Print it as JSON.\n\
+--svg FILE              Draw the curve into FILE.",
         ),
     },
     Command {

@@ -138,6 +138,17 @@ impl SourceGuest for SimSource {
         Ok(())
     }
 
+    fn enable_log_dirty_unless_on(&mut self) -> Result<()> {
+        if self.memory.is_tracked() {
+            return Err(HypervisorError::NoTracking {
+                domid: self.domid,
+                why: "somebody tracks them already".to_owned(),
+                source: std::io::Error::from_raw_os_error(nix::libc::EINVAL),
+            });
+        }
+        self.enable_log_dirty()
+    }
+
     fn take_dirty(&mut self, into: &mut PfnSet, _: Liveness) -> Result<DirtyStats> {
         self.check(Operation::TakeDirty)?;
         let mut state = self.memory.state();

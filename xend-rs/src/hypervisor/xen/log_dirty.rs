@@ -60,6 +60,24 @@ impl LogDirty {
         })
     }
 
+    /// Starts tracking with every page clean, unless somebody has started it before.
+    pub fn enable_unless_on(&mut self) -> Result<()> {
+        const WHY: &str = "either somebody tracks them already (a stock xl that migrates it; or one \
+                           that was killed: `xend recover`), or a device is passed through to it";
+        let enable = sys::XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY;
+        let result = self.control(enable, "start write tracking");
+        // Only then is it ours to turn off.
+        self.is_on |= result.is_ok();
+        result.map_err(|error| match error {
+            HypervisorError::Call { domid, source, .. }
+                if source.raw_os_error() == Some(libc::EINVAL) =>
+            {
+                HypervisorError::NoTracking { domid, why: WHY.to_owned(), source }
+            }
+            error => self.explain(error),
+        })
+    }
+
     /// Stops tracking. Harmless where it is off.
     pub fn disable(&mut self) -> Result<()> {
         if !self.is_on {

@@ -21,6 +21,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use digest::Digest;
+pub(super) use digest_table::DigestTable;
 pub use log_dirty::LogDirty;
 pub use outlook::{NoLogDirty, Outlook};
 pub use stop_and_copy::StopAndCopy;

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::Sender;
 use super::confirmed::ConfirmedSink;
-use crate::migration::policy::Adaptive;
+use crate::error_line::error_line;
+use crate::hypervisor::types::Domid;
+use crate::migration::policy::{Adaptive, CpuShare};
 use crate::migration::progress::{self, Progress};
 use crate::migration::toolstack::{SourceToolstack, ToolstackError};
 use crate::migration::{Cancel, PauseBudget, SaveFailure, SaveOptions, save};
@@ -14,7 +16,7 @@ use crate::toolstack::journal::{Journal, SourceRecord, SourceState};
 use crate::toolstack::migrate::control::{Control, Event};
 use crate::toolstack::migrate::ear::Heard;
 use crate::toolstack::migrate::error::MigrateError;
-use crate::toolstack::migrate::host::SourceHost;
+use crate::toolstack::migrate::host::{HostError, SourceHost};
 use crate::toolstack::migrate::report::{Clock, Report};
 use crate::toolstack::migrate::stage::{Stage, Step};
 
@@ -61,7 +63,10 @@ impl<H: SourceHost> Sender<'_, H> {
                 self.report.add_save(&saved);
                 Ok(())
             }
-            Err(error) => Err(self.blame(Blame::Save(error))),
+            Err(error) => {
+                let_go(self.host, self.departure.domid);
+                Err(self.blame(Blame::Save(error)))
+            }
         }
     }
 
@@ -83,6 +88,13 @@ impl<H: SourceHost> Sender<'_, H> {
             Blame::Io(error) => MigrateError::Send(error),
             Blame::Save(error) => error.into(),
         }
+    }
+}
+
+/// The guest is not slowed down any more.
+fn let_go<H: SourceHost>(host: &H, domid: Domid) {
+    if let Err(error) = host.set_cpu_share(domid, CpuShare::FULL) {
+        log::error!("{domid} may still be slowed down: {}", error_line(&error));
     }
 }
 
@@ -117,12 +129,23 @@ impl<H: SourceHost> SourceToolstack for Bridge<'_, H> {
             .write_source(self.record)
             .map_err(|e| ToolstackError::Failed { request, source: e.into() })?;
         self.control.steps.reach(Step::Suspending);
+        // To suspend is work for the guest, and what it writes by that is little. Everything before has
+        // happened at the old pace.
+        let_go(self.host, self.record.domid());
         self.clock.stopped = Some(Instant::now());
         self.host
             .suspend(self.record.domid(), self.stop)
             .map_err(|e| ToolstackError::Failed { request, source: e.into() })?;
         self.control.steps.reach(Step::Suspended);
         Ok(())
+    }
+
+    fn set_cpu_share(&mut self, share: CpuShare) -> Result<(), ToolstackError> {
+        let failed = |e: HostError| ToolstackError::Failed {
+            request: "slow the guest down",
+            source: e.into(),
+        };
+        self.host.set_cpu_share(self.record.domid(), share).map_err(failed)
     }
 
     fn resume(&mut self) -> Result<(), ToolstackError> {
