@@ -1,14 +1,14 @@
 //! How far it is: a bar on a terminal, a line once a second elsewhere. On standard error, so that
 //! standard output stays what was asked for.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::Global;
 use crate::migration::progress::{Progress, Stage};
-use crate::toolstack::migrate::Event;
+use crate::toolstack::migrate::{self, Event};
 
 /// How often progress is told in lines, and what a rate is measured over.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -40,12 +40,12 @@ pub(super) struct Screen {
 impl Screen {
     /// For the one who moves or saves a guest.
     pub(super) fn of_sender(global: &Global, who: &'static str) -> Self {
-        let style = match io::stderr().is_terminal() {
+        let target = ProgressDrawTarget::stderr_with_hz(REDRAWS);
+        let style = match target.is_hidden() {
             _ if global.progress_with_cr => Style::OneLine { is_open: false },
             // Messages of the log would run into it.
-            true if global.verbosity == 0 => {
-                Style::Bar(bar(ProgressDrawTarget::stderr_with_hz(REDRAWS)))
-            }
+            false if global.verbosity == 0 => Style::Bar(bar(target)),
+            // No terminal, or one that cannot draw.
             _ => Style::Lines,
         };
         Self::new(who, style)
@@ -65,7 +65,10 @@ impl Screen {
             Event::Line(text) => self.line(text),
             Event::Stage(stage) => {
                 log::info!("{}: stage {stage}", self.who);
-                if let Style::Bar(bar) = &self.style {
+                // In the first one ssh may be asking for a password, in the same place.
+                if let Style::Bar(bar) = &self.style
+                    && *stage > migrate::Stage::PreMigration
+                {
                     bar.set_length(0);
                     bar.set_message(stage.to_string());
                 }
@@ -174,7 +177,6 @@ mod tests {
     use indicatif::TermLike;
 
     use super::*;
-    use crate::toolstack::migrate;
 
     fn progress(round: u32, done_pages: u64) -> Progress {
         Progress { stage: Stage::PreCopy { round }, done_pages, total_pages: 1000 }
@@ -258,6 +260,8 @@ mod tests {
         let paper = Paper::default();
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(paper.clone()), 255);
         let mut screen = Screen::new("test", Style::Bar(bar(target)));
+        screen.show(&Event::Stage(migrate::Stage::PreMigration));
+        assert_eq!(*paper.0.lock().unwrap(), "", "that belongs to a prompt");
         screen.show(&Event::Stage(migrate::Stage::Reservation));
         for done_pages in [0, 500] {
             std::thread::sleep(Duration::from_millis(50));

@@ -3,6 +3,7 @@
 
 mod actions;
 mod files;
+mod late;
 mod refusals;
 mod starts;
 mod stock;
@@ -56,6 +57,7 @@ pub(crate) const SCENARIOS: &[Scenario<World>] = &[
     Scenario { name: "life::start::updated", deadline: DEADLINE, run: starts::updated },
     Scenario { name: "life::files::disk", deadline: DEADLINE, run: files::disk },
     Scenario { name: "life::files::travel", deadline: DEADLINE, run: files::travel },
+    Scenario { name: "life::suspends_late", deadline: DEADLINE, run: late::suspends },
     Scenario { name: "life::refused", deadline: DEADLINE, run: refusals::refused },
 ];
 
