@@ -55,7 +55,8 @@ impl Config {
         for (number, line) in lines(&path)? {
             config.set(&line).with_context(|| format!("{}, line {number}", path.display()))?;
         }
-        config.allowed = lines(&folder.join("allow"))?.into_iter().map(|(_, name)| name).collect();
+        config.allowed =
+            lines(&folder.join("allow"))?.into_iter().map(|(_, name)| as_told(name)).collect();
         Ok(config)
     }
 
@@ -73,6 +74,14 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// A process's name as the kernel tells it: its first 15 bytes.
+fn as_told(mut name: String) -> String {
+    while name.len() > 15 {
+        name.pop();
+    }
+    name
 }
 
 fn yes(value: &str) -> Result<bool> {
@@ -114,12 +123,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let text = "# a comment\nhook_limit_s = 2\ncache=no\nballoon = no # why\nreserve_mib = 64\nhold = no\n";
         fs::write(folder.path().join("agent.conf"), text).unwrap();
-        fs::write(folder.path().join("allow"), "sshd\n\n# no\npostgres\n").unwrap();
+        fs::write(folder.path().join("allow"), "sshd\n\n# no\nsystemd-networkd\n").unwrap();
         let config = Config::read(folder.path()).unwrap();
         assert_eq!(config.hook_limit, Duration::from_secs(2));
         assert!(!config.cache && !config.balloon && !config.hold);
         assert_eq!(config.reserve_kib, Some(65_536));
-        assert_eq!(config.allowed, BTreeSet::from(["postgres".to_owned(), "sshd".to_owned()]));
+        assert_eq!(
+            config.allowed,
+            BTreeSet::from(["sshd".to_owned(), "systemd-network".to_owned()])
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod host;
 pub mod journal;
 pub mod migrate;
 pub mod monitor;
+pub mod notify;
 pub mod userdata;
 pub mod xlcfg;
 
