@@ -15,6 +15,7 @@ use xend_rs::hypervisor::{
     DirtyStats, Liveness, LogDirtySupport, PageBatch, PfnSet, Result, Sieve, SourceGuest,
 };
 use xend_rs::migration::progress::Progress;
+use xend_rs::migration::rate::Rate;
 use xend_rs::migration::toolstack::{SourceToolstack, ToolstackError};
 use xend_rs::migration::{Cancel, SaveOptions, Sink, Tracking, save};
 use xend_rs::stream::libxc::{GuestType, PageEntry, PageType, Record};
@@ -210,4 +211,6 @@ impl Sink for Nowhere {
     fn wait_until_taken(&mut self, _: Duration) -> io::Result<()> {
         Ok(())
     }
+
+    fn set_rate(&mut self, _: Option<Rate>) {}
 }

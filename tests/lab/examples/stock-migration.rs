@@ -66,6 +66,8 @@ fn to_and_fro(
         workload,
         ip: Ipv4Addr::new(10, 77, 0, 101),
         disk: true,
+        processes: Vec::new(),
+        cache_mib: 0,
     };
     let start = Instant::now();
     let guest = lab.host("a")?.create_guest(&spec)?;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # What a lab guest does: one network interface, a disk if it has one, the check of the emulator,
-# the workload.
+# further processes, the workload.
 for argument in $(cat /proc/cmdline); do
     case "$argument" in
     lab.ip=*) ip=${argument#lab.ip=} ;;
@@ -8,6 +8,8 @@ for argument in $(cat /proc/cmdline); do
     lab.hot=*) hot=${argument#lab.hot=} ;;
     lab.writes=*) writes=${argument#lab.writes=} ;;
     lab.disk=*) disk=${argument#lab.disk=} ;;
+    lab.process=*) processes="$processes ${argument#lab.process=}" ;;
+    lab.cache=*) cache=${argument#lab.cache=} ;;
     lab.simd=*) simd=${argument#lab.simd=} ;;
     esac
 done
@@ -35,6 +37,14 @@ if ! /lab/bin/simd-check "$simd"; then
     echo "LAB-FAILED the emulator corrupts SIMD registers"
     exit 1
 fi
+# ROLE:MIB:PAGES_PER_S:PORT each.
+for process in $processes; do
+    # shellcheck disable=SC2046
+    /lab/bin/guest-process $(echo "$process" | tr : ' ') &
+done
+# So many MiB of the disk into the page cache, clean.
+[ -z "$cache" ] || dd if="$disk" of=/dev/null bs=1M count="$cache" 2>/dev/null ||
+    echo "LAB-FAILED cannot read the disk"
 /lab/bin/guest-workload --memory-mib "$memory" --hot-mib "$hot" --writes-per-s "$writes" \
     ${disk:+--disk "$disk"}
 echo "LAB-FAILED the workload ended with status $?"

@@ -60,6 +60,43 @@ pub struct GuestSpec {
     /// Whether it has the hosts' shared disk, [`SHARED_DISK`], and works on that too. Of the guests
     /// that run at one time one may.
     pub disk: bool,
+    /// Processes besides the workload.
+    pub processes: Vec<ProcessSpec>,
+    /// How much of the disk is read into the guest's page cache at its start, in MiB.
+    pub cache_mib: u32,
+}
+
+/// A process of a guest besides its workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessSpec {
+    /// What it does to a page.
+    pub role: ProcessRole,
+    /// Its memory, in MiB.
+    pub memory_mib: u32,
+    /// Pages that it writes or reads in a second.
+    pub pages_per_s: u32,
+    /// The UDP port of the guest that it answers on; not the workload's 7000.
+    pub port: u16,
+}
+
+/// What a process does to its pages, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessRole {
+    /// Writes them.
+    Writer,
+    /// Reads them.
+    Reader,
+}
+
+/// What a process of a guest has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessFigures {
+    /// Pages written or read.
+    pub done_pages: u64,
+    /// Since it started, by its own clock.
+    pub uptime: Duration,
+    /// The longest time between two turns of its own.
+    pub longest_gap: Duration,
 }
 
 /// The disk that all hosts of a lab see, in every Dom0.
@@ -97,11 +134,16 @@ impl GuestSpec {
         if [a, b, c] != [10, 77, 0] || !(100..255).contains(&d) {
             return refuse(format!("{} is not within 10.77.0.100 to .254", self.ip));
         }
-        let needed = self.workload.memory_mib + SYSTEM_MIB;
+        if self.cache_mib > 0 && !self.disk {
+            return refuse("there is no disk to be read into the page cache".to_owned());
+        }
+        let processes: u32 = self.processes.iter().map(|process| process.memory_mib).sum();
+        let needed = self.workload.memory_mib + processes + self.cache_mib + SYSTEM_MIB;
         if self.memory_mib < needed {
             return refuse(format!(
-                "a workload of {} MiB needs a guest of {needed} MiB or more",
-                self.workload.memory_mib
+                "a workload of {} MiB, processes of {processes} and a cache of {} need a guest of \
+                 {needed} MiB or more",
+                self.workload.memory_mib, self.cache_mib
             ));
         }
         Ok(())
@@ -123,6 +165,11 @@ impl GuestSpec {
             ),
             false => Default::default(),
         };
+        let processes: String = self.processes.iter().map(ProcessSpec::argument).collect();
+        let cache_argument = match self.cache_mib {
+            0 => String::new(),
+            mib => format!(" lab.cache={mib}"),
+        };
         format!(
             "name = \"{name}\"\n\
              type = \"{kind}\"\n\
@@ -132,7 +179,7 @@ impl GuestSpec {
              ramdisk = \"/lab/guest/initramfs\"\n\
              extra = \"console=hvc0 quiet mitigations=off lab.ip={ip} lab.memory={memory_mib} \
              lab.hot={hot_mib} lab.writes={writes_per_s} lab.simd={SIMD_CHECK_SECONDS}\
-             {disk_argument}\"\n\
+             {disk_argument}{processes}{cache_argument}\"\n\
              {disk}\
              vif = [ \"mac={mac},bridge=xenbr0,ip={ip}\" ]\n\
              # Emulated time-stamp reads are slow, and the emulator gets RDTSCP wrong.\n\
@@ -142,6 +189,17 @@ impl GuestSpec {
             memory = self.memory_mib,
             ip = self.ip,
         )
+    }
+}
+
+impl ProcessSpec {
+    fn argument(&self) -> String {
+        let role = match self.role {
+            ProcessRole::Writer => "writer",
+            ProcessRole::Reader => "reader",
+        };
+        let Self { memory_mib, pages_per_s, port, .. } = self;
+        format!(" lab.process={role}:{memory_mib}:{pages_per_s}:{port}")
     }
 }
 
@@ -286,9 +344,46 @@ impl Guest {
     /// # Errors
     /// When the guest does not answer within 10 s.
     pub fn churn(&self, per_s: u32) -> Result<()> {
-        let request = format!("churn {per_s}");
+        self.ask_ok(&format!("churn {per_s}"))
+    }
+
+    /// What a process of the guest has done, by its port. A process that something holds still
+    /// does not answer: `None` if it has not by then.
+    ///
+    /// # Errors
+    /// When no socket can be had.
+    pub fn process(&self, port: u16, timeout: Duration) -> Result<Option<ProcessFigures>> {
+        let until = Instant::now() + timeout;
+        let answer =
+            self.ask_port(port, "how are you", until, |answer| answer.starts_with(b"{"))?;
+        let Some(answer) = answer else { return Ok(None) };
+        let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        let number = |field: &str| {
+            answer[field].as_u64().ok_or_else(|| LabError::Guest {
+                guest: self.name.clone(),
+                reason: format!("its process at port {port} answered {answer}"),
+            })
+        };
+        Ok(Some(ProcessFigures {
+            done_pages: number("done_pages")?,
+            uptime: Duration::from_millis(number("uptime_ms")?),
+            longest_gap: Duration::from_millis(number("longest_gap_ms")?),
+        }))
+    }
+
+    /// Has the workload write so many pages a second from now on, chosen from the first `hot_mib` MiB of
+    /// its memory.
+    ///
+    /// # Errors
+    /// When the guest refuses or does not answer within 10 s.
+    pub fn set_writes(&self, writes_per_s: u32, hot_mib: u32) -> Result<()> {
+        let hot_pages = u64::from(hot_mib) << 8;
+        self.ask_ok(&format!("writes {writes_per_s} {hot_pages}"))
+    }
+
+    fn ask_ok(&self, request: &str) -> Result<()> {
         let until = Instant::now() + Duration::from_secs(10);
-        match self.ask(&request, until, |answer| answer == b"ok")? {
+        match self.ask(request, until, |answer| answer == b"ok")? {
             Some(_) => Ok(()),
             None => Err(LabError::Guest {
                 guest: self.name.clone(),
@@ -315,7 +410,17 @@ impl Guest {
         until: Instant,
         is_answer: impl Fn(&[u8]) -> bool,
     ) -> Result<Option<Vec<u8>>> {
-        let address = SocketAddrV4::new(self.ip, WORKLOAD_PORT);
+        self.ask_port(WORKLOAD_PORT, request, until, is_answer)
+    }
+
+    fn ask_port(
+        &self,
+        port: u16,
+        request: &str,
+        until: Instant,
+        is_answer: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<Vec<u8>>> {
+        let address = SocketAddrV4::new(self.ip, port);
         let failed =
             |source: io::Error| LabError::Network { operation: format!("ask {address}"), source };
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(failed)?;

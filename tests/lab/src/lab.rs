@@ -16,8 +16,8 @@ use crate::workdir::WorkDir;
 const BOOT_TIMEOUT: Duration = Duration::from_secs(240);
 /// The names of the hosts are single letters.
 const MAX_HOSTS: usize = 26;
-/// The disk that all hosts share. Takes only the room of what is written to it.
-const DISK_BYTES: u64 = 64 << 20;
+/// The disk that all hosts share.
+const DISK_BYTES: usize = 192 << 20;
 const LOG_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOCK_TIMEOUT: Duration = Duration::from_secs(20);
 const FIRST_COMMAND_PORT: u16 = 5000;

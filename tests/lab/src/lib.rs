@@ -41,7 +41,10 @@ mod workdir;
 pub use capture::{Capture, Sighting};
 pub use error::{LabError, Result};
 pub use exec::{Background, Output};
-pub use guest::{Guest, GuestKind, GuestSpec, SHARED_DISK, VerifyReport, WorkloadSpec};
+pub use guest::{
+    Guest, GuestKind, GuestSpec, ProcessFigures, ProcessRole, ProcessSpec, SHARED_DISK,
+    VerifyReport, WorkloadSpec,
+};
 pub use host::{Domain, Host};
 pub use images::{Hypervisor, Images};
 pub use isolation::{Isolation, check_machine};

@@ -1,6 +1,7 @@
 //! The lab's temporary folder: consoles while it runs, gone at its end.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,6 +13,9 @@ use crate::error::{LabError, Result};
 
 const PREFIX: &str = "xend-rs-lab.";
 const LOCK: &str = "lock";
+const MIB: usize = 1 << 20;
+/// Makes numbers that follow each other differ in most of their bits.
+const SPREAD: usize = 0x9e37_79b9_7f4a_7c15;
 
 /// The folders of this process's labs, for the end by a signal, when nothing is dropped.
 static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -45,12 +49,20 @@ impl WorkDir {
         self.folder.path()
     }
 
-    /// Makes a file of zeroes to be a disk. Without an extension it is not kept among the logs.
-    pub(crate) fn create_disk(&self, bytes: u64) -> Result<PathBuf> {
+    /// Makes a file to be a disk: one MiB of zeroes, then something in every word, so that a page
+    /// cache of it is not empty. Without an extension it is not kept among the logs.
+    pub(crate) fn create_disk(&self, bytes: usize) -> Result<PathBuf> {
         let path = self.path().join("shared-disk");
-        File::create(&path)
-            .and_then(|file| file.set_len(bytes))
-            .map_err(LabError::file("create", &path))?;
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(&[0; MIB])?;
+            for mib in 1..bytes / MIB {
+                let word = |index: usize| (mib * MIB + index).wrapping_mul(SPREAD).to_le_bytes();
+                let content: Vec<u8> = (0..MIB / 8).flat_map(word).collect();
+                file.write_all(&content)?;
+            }
+            Ok(())
+        });
+        written.map_err(LabError::file("create", &path))?;
         Ok(path)
     }
 

@@ -47,6 +47,8 @@ fn pv_guest() -> GuestSpec {
         workload: WorkloadSpec { memory_mib: 24, hot_mib: 4, writes_per_s: 100 },
         ip: Ipv4Addr::new(10, 77, 0, 101),
         disk: true,
+        processes: Vec::new(),
+        cache_mib: 0,
     }
 }
 

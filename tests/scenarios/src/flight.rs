@@ -20,7 +20,7 @@ const RECEIVER_GRACE: Duration = Duration::from_secs(20);
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_PERIOD: Duration = Duration::from_millis(200);
 /// Where the recorder writes in each Dom0.
-const RECORDS: &str = "/run/recorded";
+pub const RECORDS: &str = "/run/recorded";
 
 /// Who is to go where, and by whom.
 #[derive(Debug, Clone, Copy)]
@@ -126,15 +126,13 @@ impl<'a> Flight<'a> {
         recorded: bool,
         sender_environment: &str,
     ) -> Result<Self> {
-        let (source, dest) = (rig.host(route.from), rig.host(route.from.other()));
+        let dest = rig.host(route.from.other());
         let environment = |helper: Helper| match recorded {
             true => helper.recorded_environment(RECORDS),
             false => helper.environment(),
         };
         if recorded {
-            for host in [source, dest] {
-                host.run_ok(&format!("rm -rf {RECORDS} && mkdir -p {RECORDS}"), ASK)?;
-            }
+            make_room_for_records(rig)?;
         }
         let address = format!("{}:{PORT}", dest.ip());
         let receive = format!(
@@ -327,6 +325,17 @@ impl Account {
     pub fn passes(&self) -> Vec<Pass> {
         self.source_record.as_ref().map(|record| progress::passes(&record.said)).unwrap_or_default()
     }
+}
+
+/// Removes old records in both Dom0s, so that new ones can be written.
+///
+/// # Errors
+/// When a host does not answer.
+pub fn make_room_for_records(rig: &Rig) -> Result<()> {
+    for place in [Place::A, Place::B] {
+        rig.host(place).run_ok(&format!("rm -rf {RECORDS} && mkdir -p {RECORDS}"), ASK)?;
+    }
+    Ok(())
 }
 
 /// Ends a server once it has nothing left to receive. That it had to be ended is no failure.

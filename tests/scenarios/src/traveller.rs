@@ -29,6 +29,8 @@ pub fn usual(kind: GuestKind) -> GuestSpec {
         workload: WorkloadSpec { memory_mib: 40, hot_mib: 4, writes_per_s: 200 },
         ip: Ipv4Addr::new(10, 77, 0, 101),
         disk: false,
+        processes: Vec::new(),
+        cache_mib: 0,
     }
 }
 

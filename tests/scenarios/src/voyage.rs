@@ -5,7 +5,8 @@ use std::fmt;
 use anyhow::{Result, ensure};
 use lab::Guest;
 
-use crate::flight::{Flight, Orders, PORT};
+use crate::flight::{Flight, Orders, PORT, RECORDS, make_room_for_records};
+use crate::helper::Helper;
 use crate::rig::{Place, Rig};
 use crate::toolstack::Toolstack;
 
@@ -73,6 +74,8 @@ pub struct Environment {
     pub receiver: String,
     /// Further options of the sender's `migrate`.
     pub options: String,
+    /// Whether what Xen's own helpers say and cost is written down; for `xl` on both sides.
+    pub recorded: bool,
 }
 
 impl Environment {
@@ -80,6 +83,13 @@ impl Environment {
     #[must_use]
     pub fn with_options(options: &str) -> Self {
         Self { options: options.to_owned(), ..Self::default() }
+    }
+
+    /// Has `xl` on both sides run Xen's own helper, with what it says and costs written down.
+    #[must_use]
+    pub fn recorded() -> Self {
+        let helper = Helper::Stock.recorded_environment(RECORDS);
+        Self { sender: helper.clone(), receiver: helper, recorded: true, ..Self::default() }
     }
 
     /// Has one side stop (SIGSTOP) when it comes to a step of its conversation.
@@ -116,7 +126,10 @@ pub fn set_out<'a>(
     let Pairing { sender, receiver, way } = pairing;
     let ip = rig.host(from.other()).ip();
     let address = format!("{ip}:{PORT}");
-    let Environment { sender: sender_env, receiver: receiver_env, options } = environment;
+    let Environment { sender: sender_env, receiver: receiver_env, options, recorded } = environment;
+    if *recorded {
+        make_room_for_records(rig)?;
+    }
     let orders = match way {
         Way::Pipe => Orders {
             receive: format!(
@@ -145,7 +158,7 @@ pub fn set_out<'a>(
             }
         }
     };
-    Flight::launch(rig, guest, from, &orders, false)
+    Flight::launch(rig, guest, from, &orders, *recorded)
 }
 
 /// The command of a receiving server.

@@ -109,6 +109,22 @@ fn the_memory_is_right_under_writes_and_the_rate_is_kept() {
 }
 
 #[test]
+fn the_writer_changes_its_ways_on_request() {
+    let guest = Guest::start(4, 1, 100);
+    assert!(guest.ask("writes 10").contains("error"));
+    assert!(guest.ask("writes 10 1025").contains("error"));
+    assert!(guest.ask("writes 10 0").contains("error"));
+    assert_eq!(guest.ask("writes 0 0"), "ok");
+    let before = guest.ask_json("stats")["writes"].clone();
+    assert_eq!(guest.ask_json("stats")["writes"], before);
+    assert_eq!(guest.ask("writes 5000 1024"), "ok");
+    thread::sleep(Duration::from_millis(300));
+    let stats = guest.ask_json("stats");
+    assert_eq!(stats["hot_pages"], 1024);
+    assert!(stats["writes"].as_u64() > before.as_u64().map(|writes| writes + 500), "{stats}");
+}
+
+#[test]
 fn churn_begins_and_ends_on_request() {
     let guest = Guest::start(4, 1, 50);
     let done = || {

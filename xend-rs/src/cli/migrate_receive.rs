@@ -31,7 +31,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut options = args.options("Fedrp", LONG);
-    let mut reception = Reception { paused: false, monitor: true, limit: LIMIT };
+    let mut reception =
+        Reception { paused: false, monitor: true, limit: LIMIT, stream_limit: STREAM_LIMIT };
     while let Some(given) = options.next()? {
         match given.letter {
             b'F' | b'e' => reception.monitor = false,

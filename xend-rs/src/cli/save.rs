@@ -68,7 +68,6 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             if is_new {
                 let _ = fs::remove_file(path);
             }
-            let _ = monitor::spawn(&host, domid);
             let line = error_line(&error);
             return Err(Failure::said(format!(
                 "xend: {line}\nFailed to save domain, resuming domain\n"

@@ -4,7 +4,11 @@
 //! rate at first and flattens as the guest comes back to pages that it has written already; where it
 //! ends is the writable working set.
 
+mod saturation;
+
 use std::time::Duration;
+
+pub use saturation::{Sample, Saturation};
 
 /// A point of the curve.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,15 +46,48 @@ impl DirtyCurve {
     }
 
     /// Distinct pages written in `time`: in between the points a straight line, after the last of them
-    /// as steep as between the last two.
+    /// as the fitted [shape](Self::saturation) goes on.
     pub fn pages_in(&self, time: Duration) -> f64 {
         let at = self.points.partition_point(|point| point.window < time);
+        let Some(&right) = self.points.get(at) else { return self.pages_after_the_last(time) };
         let origin = Point { window: Duration::ZERO, pages: 0.0 };
-        let Some(last) = self.points.len().checked_sub(1) else { return 0.0 };
-        let right = self.points[at.min(last)];
-        let left = at.min(last).checked_sub(1).map_or(origin, |left| self.points[left]);
+        let left = at.checked_sub(1).map_or(origin, |left| self.points[left]);
         let slope = (right.pages - left.pages) / (right.window - left.window).as_secs_f64();
         left.pages + slope * (time.saturating_sub(left.window)).as_secs_f64()
+    }
+
+    fn pages_after_the_last(&self, time: Duration) -> f64 {
+        let Some(last) = self.points.last() else { return 0.0 };
+        let Some(shape) = self.saturation() else { return last.pages };
+        let [measured, fitted, wanted] = [
+            last.pages,
+            shape.pages_in(last.window.as_secs_f64()),
+            shape.pages_in(time.as_secs_f64()),
+        ];
+        measured + (wanted - fitted).max(0.0)
+    }
+
+    /// The shape that is nearest to the points. `None` where nothing was written.
+    pub fn saturation(&self) -> Option<Saturation> {
+        let sample = |point: &Point| Sample {
+            seconds: point.window.as_secs_f64(),
+            pages: point.pages,
+            weight: 1.0,
+        };
+        Saturation::fit(&self.points.iter().map(sample).collect::<Vec<_>>())
+    }
+
+    /// The writable working set, in pages: where the curve ends. `None` where it was not followed long
+    /// enough to tell, which is to half of that.
+    pub fn working_set(&self) -> Option<f64> {
+        let most = self.points.last()?.pages;
+        let Some(shape) = self.saturation() else { return Some(0.0) };
+        (most >= shape.working_set_pages / 2.0).then_some(shape.working_set_pages)
+    }
+
+    /// How fast pages are dirtied at first, in pages per second: the slope at the origin.
+    pub fn pages_per_s(&self) -> f64 {
+        self.saturation().map_or(0.0, |shape| shape.pages_per_s)
     }
 }
 
@@ -59,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_rises_through_its_points_and_goes_on_as_it_ended() {
+    fn it_rises_through_its_points_and_levels_off_after_them() {
         let ms = Duration::from_millis;
         let point = |window, pages| Point { window: ms(window), pages };
         let curve = DirtyCurve::new(vec![point(200, 150.0), point(100, 100.0), point(400, 140.0)]);
@@ -67,7 +104,22 @@ mod tests {
             assert!((curve.pages_in(ms(time)) - pages).abs() < 1e-9, "{time} ms");
         }
         let rising = DirtyCurve::new(vec![point(100, 100.0), point(200, 150.0)]);
-        assert!((rising.pages_in(ms(400)) - 250.0).abs() < 1e-9);
+        // An even writer in a working set of 200 pages.
+        let after = rising.pages_in(ms(400));
+        assert!((after - 187.5).abs() < 4.0, "{after}");
+        assert!((rising.working_set().unwrap() - 200.0).abs() < 10.0);
+        assert!((rising.pages_per_s() - 1386.0).abs() < 70.0);
         assert_eq!(DirtyCurve::default().pages_in(ms(100)), 0.0);
+    }
+
+    #[test]
+    fn no_end_is_made_up_where_none_was_seen() {
+        let point = |ms, pages| Point { window: Duration::from_millis(ms), pages };
+        let line = DirtyCurve::new(vec![point(100, 50.0), point(200, 100.0)]);
+        assert_eq!(line.working_set(), None);
+        assert!((line.pages_in(Duration::from_secs(1)) - 500.0).abs() < 25.0);
+        let quiet = DirtyCurve::new(vec![point(100, 0.0), point(200, 0.0)]);
+        assert_eq!((quiet.working_set(), quiet.pages_per_s()), (Some(0.0), 0.0));
+        assert_eq!(quiet.pages_in(Duration::from_secs(9)), 0.0);
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
+use super::rate::Rate;
 use super::sink::Sink;
 use crate::hypervisor::PageBatch;
 use crate::stream::libxc::page_data;
@@ -27,6 +28,8 @@ enum Item {
     Drain(SyncSender<()>),
     /// Say when the sink is as good as rid of it, too: when it will be within this time.
     WaitUntilTaken(Duration, SyncSender<()>),
+    /// What comes after this travels no faster.
+    Limit(Option<Rate>),
 }
 
 /// The writer thread has stopped, because it failed: [`Outgoing::failure`] says why.
@@ -70,6 +73,7 @@ impl<'scope> Outgoing<'scope> {
                         writer.sink.wait_until_taken(within)?;
                         let _ = done.send(());
                     }
+                    Item::Limit(limit) => writer.sink.set_rate(limit),
                 }
             }
             writer.sink.flush()
@@ -99,6 +103,11 @@ impl<'scope> Outgoing<'scope> {
     /// Queues encoded records.
     pub(super) fn send_bytes(&self, bytes: Vec<u8>) -> Result<(), Broken> {
         self.queue.send(Item::Bytes(bytes)).map_err(|_| Broken)
+    }
+
+    /// What is queued from now on travels no faster than this.
+    pub(super) fn limit(&self, limit: Option<Rate>) -> Result<(), Broken> {
+        self.queue.send(Item::Limit(limit)).map_err(|_| Broken)
     }
 
     /// Waits until all that was queued has been written.

@@ -9,6 +9,9 @@ use std::time::Duration;
 pub struct Rate(NonZeroU64);
 
 impl Rate {
+    /// 1000 Mbit/s.
+    pub const GIGABIT: Self = Self(NonZeroU64::new(125_000_000).unwrap());
+
     /// A rate of `bytes`; at least one.
     pub fn bytes_per_s(bytes: u64) -> Self {
         Self(NonZeroU64::new(bytes).unwrap_or(NonZeroU64::MIN))

@@ -217,9 +217,11 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
     fn pre_copy(&mut self) -> Result<(), PassEnd> {
         let started = Instant::now();
         let mut rounds = Vec::new();
+        let mut next = self.options.policy.first();
         loop {
             let round = rounds.len() as u32;
             let (began, before_bytes) = (Instant::now(), self.outgoing.sent_bytes());
+            self.outgoing.limit(next.limit)?;
             let report = self.pass(Stage::PreCopy { round })?;
             log::info!(
                 "{}: round {round}: {} pages in {} ms, of {} that were read at {} MiB/s",
@@ -242,12 +244,12 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
                 duration: began.elapsed(),
                 dirtied_pages,
                 unsent_pages: dirtied_pages.unwrap_or(0),
-                limit: None,
+                limit: next.limit,
                 cpu_share: CpuShare::FULL,
             });
-            let history = History { rounds: &rounds, elapsed: started.elapsed() };
+            let history = History { rounds: &rounds, elapsed: started.elapsed(), probe: None };
             match self.options.policy.decide(&history) {
-                Decision::Continue(_) => {}
+                Decision::Continue(then) => next = then,
                 Decision::StopAndCopy(why) => {
                     log::info!("{}: live copying ends: {why}", self.guest.domid());
                     self.announce_stop();
@@ -285,6 +287,7 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         self.next_set(Liveness::Suspended)?;
         self.guest.check_layout()?;
         self.unsent.union_with(&self.owed);
+        self.outgoing.limit(self.options.policy.last_pass_limit())?;
         self.report.last_pass = self.pass(Stage::StopAndCopy)?;
         Ok(())
     }

@@ -20,11 +20,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, sendmsg};
 use rustix::io::ioctl_fionread;
 
+use super::limits::{Least, Limits};
 use super::pace::Pace;
+use super::token_bucket::TokenBucket;
+use crate::migration::rate::Rate;
 use crate::migration::{Cancel, Sink};
 
 /// How often a wait looks whether it was cancelled.
 const CANCEL_CHECK_MS: u16 = 100;
+const CANCEL_CHECK: Duration = Duration::from_millis(CANCEL_CHECK_MS as u64);
 
 /// Room asked for in a pipe, so that its two ends need not take turns so often. What an administrator
 /// allows everybody; a smaller pipe works as well.
@@ -67,25 +71,31 @@ impl Channel {
         Ok(Self::Pipe(own))
     }
 
-    /// Waits until the descriptor is ready for `events`: for ever, or until `limit` has passed.
-    fn wait(&self, events: PollFlags, cancel: &Cancel, limit: Option<Duration>) -> io::Result<()> {
+    /// Waits until the descriptor is ready for `events`, for as long as `limits` let it.
+    /// `started` is when waiting began.
+    fn wait(
+        &self,
+        events: PollFlags,
+        cancel: &Cancel,
+        limits: &mut Limits,
+        started: Instant,
+    ) -> io::Result<()> {
         let fd = match self {
             Self::Pipe(file) | Self::File(file) => file.as_fd(),
             Self::Socket(fd) => fd.as_fd(),
         };
-        let started = Instant::now();
         loop {
             if cancel.is_cancelled() {
                 return Err(io::Error::other("cancelled"));
             }
-            if let Some(limit) = limit.filter(|&limit| started.elapsed() >= limit) {
-                let text = format!("nothing moved for {} s", limit.as_secs());
-                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
-            }
+            limits.check(started.elapsed())?;
             let mut fds = [PollFd::new(fd, events)];
             match poll(&mut fds, PollTimeout::from(CANCEL_CHECK_MS)) {
                 Ok(0) | Err(nix::Error::EINTR) => {}
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    limits.end_wait(started.elapsed());
+                    return Ok(());
+                }
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -111,7 +121,10 @@ pub struct FdSink {
     channel: Channel,
     cancel: Cancel,
     pace: Pace,
-    limit: Option<Duration>,
+    limits: Limits,
+    /// Where a rate is to be kept to: what may be sent, counted from when the sink was made.
+    bucket: Option<TokenBucket>,
+    since: Instant,
 }
 
 impl FdSink {
@@ -121,21 +134,43 @@ impl FdSink {
     /// If the descriptor cannot be examined, or a pipe not be opened again.
     pub fn new(fd: OwnedFd, cancel: Cancel) -> io::Result<Self> {
         let channel = Channel::new(fd, OpenOptions::new().write(true))?;
-        Ok(Self { channel, cancel, pace: Pace::new(), limit: None })
+        Ok(Self {
+            channel,
+            cancel,
+            pace: Pace::new(),
+            limits: Limits::default(),
+            bucket: None,
+            since: Instant::now(),
+        })
     }
 
     /// From now on a peer that lets nothing move for `limit` is taken for dead.
     pub fn set_limit(&mut self, limit: Option<Duration>) {
-        self.limit = limit;
-    }
-}
-
-impl Write for FdSink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(bytes)])
+        self.limits.silence = limit;
     }
 
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    /// From now on a peer that gets less done than that is given up, too.
+    pub fn set_least(&mut self, least: Option<Least>) {
+        self.limits.set_least(least);
+    }
+
+    /// How many of `wanted_bytes` may be sent. Waits until that is a burst, if there is a rate to keep
+    /// to.
+    fn await_room(&mut self, wanted_bytes: usize) -> io::Result<usize> {
+        let Some(bucket) = &mut self.bucket else { return Ok(wanted_bytes) };
+        loop {
+            match bucket.allow(wanted_bytes, self.since.elapsed()) {
+                Ok(bytes) => return Ok(bytes),
+                Err(wait) => thread::sleep(wait.min(CANCEL_CHECK)),
+            }
+            if self.cancel.is_cancelled() {
+                return Err(io::Error::other("cancelled"));
+            }
+        }
+    }
+
+    /// Writes what the descriptor takes at once, and waits until that is something.
+    fn write_some(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
             let written = match &mut self.channel {
                 Channel::Pipe(file) | Channel::File(file) => file.write_vectored(slices),
@@ -146,18 +181,40 @@ impl Write for FdSink {
             };
             match written {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let now = Instant::now();
                     // A socket says itself when a good part of it is free; a pipe, with each page.
                     if matches!(self.channel, Channel::Pipe(_)) {
                         self.pace.rest(FREE_PIPE_BYTES);
                     }
-                    self.channel.wait(PollFlags::POLLOUT, &self.cancel, self.limit)?;
+                    self.channel.wait(PollFlags::POLLOUT, &self.cancel, &mut self.limits, now)?;
                 }
                 done => {
-                    self.pace.moved(*done.as_ref().unwrap_or(&0));
+                    let bytes = *done.as_ref().unwrap_or(&0);
+                    self.pace.moved(bytes);
+                    self.limits.moved(bytes);
                     return done;
                 }
             }
         }
+    }
+}
+
+impl Write for FdSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let wanted_bytes = slices.iter().map(|slice| slice.len()).sum();
+        let room = self.await_room(wanted_bytes)?;
+        let written = match room < wanted_bytes {
+            true => self.write_some(&first_bytes(slices, room))?,
+            false => self.write_some(slices)?,
+        };
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take(written);
+        }
+        Ok(written)
     }
 
     /// The kernel has everything that was written; there is no buffer of our own.
@@ -172,7 +229,7 @@ impl Sink for FdSink {
     fn wait_until_taken(&mut self, within: Duration) -> io::Result<()> {
         let Channel::Pipe(pipe) = &self.channel else { return Ok(()) };
         let (started, first_bytes) = (Instant::now(), ioctl_fionread(pipe)?);
-        let mut queued_bytes = first_bytes;
+        let (mut queued_bytes, mut moved) = (first_bytes, started);
         while !leaves_within(within, queued_bytes, first_bytes - queued_bytes, started.elapsed()) {
             if self.cancel.is_cancelled() {
                 return Err(io::Error::other("cancelled"));
@@ -180,11 +237,32 @@ impl Sink for FdSink {
             if poll_now(pipe, PollFlags::POLLOUT)?.contains(PollFlags::POLLERR) {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
+            self.limits.check(moved.elapsed())?;
             thread::sleep(QUEUE_CHECK);
-            queued_bytes = ioctl_fionread(pipe)?.min(queued_bytes);
+            let now_bytes = ioctl_fionread(pipe)?.min(queued_bytes);
+            if now_bytes < queued_bytes {
+                self.limits.moved((queued_bytes - now_bytes) as usize);
+                moved = Instant::now();
+            }
+            queued_bytes = now_bytes;
         }
         Ok(())
     }
+
+    fn set_rate(&mut self, limit: Option<Rate>) {
+        self.bucket = limit.map(|rate| TokenBucket::new(rate, self.since.elapsed()));
+    }
+}
+
+/// The first `bytes` of `slices`.
+fn first_bytes<'a>(slices: &'a [IoSlice<'_>], bytes: usize) -> Vec<IoSlice<'a>> {
+    let mut left = bytes;
+    let mut cut = |slice: &'a IoSlice<'_>| {
+        let length = slice.len().min(left);
+        left -= length;
+        IoSlice::new(&slice[..length])
+    };
+    slices.iter().map(&mut cut).collect()
 }
 
 /// Whether `queued_bytes` leave within the given time, at the rate at which `left_bytes` did in
@@ -206,7 +284,7 @@ pub struct FdSource {
     channel: Channel,
     cancel: Cancel,
     pace: Pace,
-    limit: Option<Duration>,
+    limits: Limits,
     taken_bytes: Arc<AtomicU64>,
 }
 
@@ -217,12 +295,23 @@ impl FdSource {
     /// If the descriptor cannot be examined, or a pipe not be opened again.
     pub fn new(fd: OwnedFd, cancel: Cancel) -> io::Result<Self> {
         let channel = Channel::new(fd, OpenOptions::new().read(true))?;
-        Ok(Self { channel, cancel, pace: Pace::new(), limit: None, taken_bytes: Arc::default() })
+        let (pace, limits) = (Pace::new(), Limits::default());
+        Ok(Self { channel, cancel, pace, limits, taken_bytes: Arc::default() })
     }
 
     /// From now on a peer that lets nothing move for `limit` is taken for dead.
     pub fn set_limit(&mut self, limit: Option<Duration>) {
-        self.limit = limit;
+        self.limits.silence = limit;
+    }
+
+    /// From now on a peer that gets less done than that is given up, too.
+    pub fn set_least(&mut self, least: Option<Least>) {
+        self.limits.set_least(least);
+    }
+
+    /// Whatever is read by then, waiting ends at `deadline`.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.limits.deadline = deadline;
     }
 
     /// Counts the bytes that have been read, for others to look at.
@@ -248,12 +337,14 @@ impl Read for FdSource {
             };
             match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let now = Instant::now();
                     self.pace.rest(buffer.len().min(ARRIVED_BYTES));
-                    self.channel.wait(PollFlags::POLLIN, &self.cancel, self.limit)?;
+                    self.channel.wait(PollFlags::POLLIN, &self.cancel, &mut self.limits, now)?;
                 }
                 done => {
                     let bytes = *done.as_ref().unwrap_or(&0);
                     self.pace.moved(bytes);
+                    self.limits.moved(bytes);
                     self.taken_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
                     return done;
                 }
@@ -340,5 +431,70 @@ mod tests {
         let flags = fcntl(&owners, FcntlArg::F_GETFL).unwrap();
         assert_eq!(flags & libc::O_NONBLOCK, 0);
         drop(read_end);
+    }
+
+    /// Bytes that arrived at `read_end` in each `step`, until it is closed.
+    fn arrivals(read_end: OwnedFd, step: Duration) -> Vec<usize> {
+        let mut file = File::from(read_end);
+        let (started, mut buffer) = (Instant::now(), vec![0; 1 << 20]);
+        let mut steps = Vec::new();
+        loop {
+            let bytes = file.read(&mut buffer).unwrap();
+            if bytes == 0 {
+                return steps;
+            }
+            let at = (started.elapsed().as_nanos() / step.as_nanos()) as usize;
+            steps.resize(steps.len().max(at + 1), 0);
+            steps[at] += bytes;
+        }
+    }
+
+    #[test]
+    fn a_rate_is_kept_to_over_a_pipe_and_a_socket_until_it_is_lifted() {
+        let rate = Rate::bytes_per_s(8 << 20);
+        let (pipe_read, pipe_write) = nix::unistd::pipe().unwrap();
+        let (a, b) = UnixStream::pair().unwrap();
+        for (read_end, write_end) in [(pipe_read, pipe_write), (a.into(), b.into())] {
+            let reader = thread::spawn(move || arrivals(read_end, Duration::from_secs(1)));
+            let mut sink = FdSink::new(write_end, Cancel::default()).unwrap();
+            let started = Instant::now();
+            sink.set_rate(Some(rate));
+            // In two slices, as a batch is written.
+            let (head, pages) = (vec![1; 3 << 20], vec![2; 13 << 20]);
+            let mut slices = [IoSlice::new(&head), IoSlice::new(&pages)];
+            let mut rest = &mut slices[..];
+            while !rest.is_empty() {
+                let written = sink.write_vectored(rest).unwrap();
+                IoSlice::advance_slices(&mut rest, written);
+            }
+            // 16 MiB, and half the headers that they may get.
+            let ratio = started.elapsed().as_secs_f64() / (2.0 * (1.0 + 33.0 / 1448.0));
+            assert!((0.97..1.1).contains(&ratio), "{ratio:.3} of the time it should take");
+            sink.set_rate(None);
+            let started = Instant::now();
+            sink.write_all(&vec![3; 8 << 20]).unwrap();
+            assert!(started.elapsed() < Duration::from_millis(900), "the limit was lifted");
+            drop(sink);
+            let steps = reader.join().unwrap();
+            assert_eq!(steps.iter().sum::<usize>(), 24 << 20);
+            let first = steps[0] as f64 / rate.as_bytes_per_s() as f64;
+            assert!(first < 1.05, "{first:.3} of what was allowed in the first second");
+        }
+    }
+
+    #[test]
+    fn a_cancellation_ends_the_wait_for_a_slow_rate() {
+        let (_read_end, write_end) = nix::unistd::pipe().unwrap();
+        let cancel = Cancel::default();
+        let mut sink = FdSink::new(write_end, cancel.clone()).unwrap();
+        sink.set_rate(Some(Rate::bytes_per_s(1)));
+        let writer = thread::spawn(move || {
+            let started = Instant::now();
+            (sink.write_all(&[0; 4096]).is_err(), started.elapsed())
+        });
+        thread::sleep(Duration::from_millis(50));
+        cancel.cancel();
+        let (failed, took) = writer.join().unwrap();
+        assert!(failed && took < Duration::from_secs(1), "{took:?}");
     }
 }

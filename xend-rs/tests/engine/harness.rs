@@ -9,6 +9,7 @@ use xend_rs::hypervisor::sim::{Faults, Page, SimDestination, SimMemory, SimSourc
 use xend_rs::hypervisor::types::Pfn;
 use xend_rs::migration::policy::{Decision, History, Next, Policy, Why};
 use xend_rs::migration::progress::{Progress, Stage};
+use xend_rs::migration::rate::Rate;
 use xend_rs::migration::toolstack::{DestinationToolstack, SourceToolstack, ToolstackError};
 use xend_rs::migration::{
     Cancel, RestoreError, RestoreReport, SaveError, SaveOptions, SaveReport, Sink, Tracking,
@@ -178,4 +179,5 @@ impl Sink for BrokenSink {
     fn wait_until_taken(&mut self, _within: Duration) -> io::Result<()> {
         Ok(())
     }
+    fn set_rate(&mut self, _limit: Option<Rate>) {}
 }

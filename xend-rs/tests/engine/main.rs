@@ -5,4 +5,5 @@ mod digest;
 mod failures;
 mod harness;
 mod memory;
+mod pacing;
 mod receiver;

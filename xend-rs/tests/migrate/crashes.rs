@@ -58,7 +58,7 @@ fn require_one_owner(source: &Host, destination: &Host, what: &str) {
     assert_eq!(all.len(), 1, "{what}: {all:?}");
     assert!(all[0].runs(), "{what}: {:?}", all[0]);
     assert_eq!(all[0].name, NAME, "{what}");
-    assert!(all[0].watched, "{what}: nobody watches over it");
+    assert!(all[0].is_watched(), "{what}: nobody watches over it, or two do: {:?}", all[0]);
     assert!(all[0].memory.contents() == SimMemory::filled(PFNS).contents(), "{what}: its memory");
     for (side, token) in source.journal.list().unwrap() {
         assert_ne!(side, Side::Source, "{what}: {token} is still open");

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use xend_rs::hypervisor::MissingPolicies;
 use xend_rs::hypervisor::sim::{Faults, SimDestination, SimMemory, SimSource};
@@ -14,10 +15,12 @@ use xend_rs::stream::xl_header::XlHeader;
 use xend_rs::stream::{Source, libxl};
 use xend_rs::toolstack::journal::{Journal, Side};
 use xend_rs::toolstack::migrate::host::HostError;
-use xend_rs::toolstack::migrate::{Control, MigrateError, Received, Report, migrate, receive};
+use xend_rs::toolstack::migrate::{
+    Control, Departure, MigrateError, ReceiveError, Received, Reception, Report, migrate, receive,
+};
 use xend_rs::transport::Peer;
 
-use crate::world::{Host, PFNS, Process, departure, reception};
+use crate::world::{Host, LIMIT, PFNS, Process, departure, reception};
 
 const BANNER: &[u8] = b"xl migration receiver ready, send binary domain data.\n";
 const READY: &[u8] = b"domain received, ready to unpause\0";
@@ -29,6 +32,15 @@ fn send_to(
     source: &Host,
     play: impl FnOnce(UnixStream) + Send,
 ) -> (Report, Result<(), MigrateError>) {
+    send_with(source, LIMIT, play)
+}
+
+/// The same with another patience.
+fn send_with(
+    source: &Host,
+    limit: Duration,
+    play: impl FnOnce(UnixStream) + Send,
+) -> (Report, Result<(), MigrateError>) {
     let sender = Process::start(source, None);
     let (here, there) = UnixStream::pair().unwrap();
     let stop = Cancel::default();
@@ -36,7 +48,9 @@ fn send_to(
     let ask = |_| -> Result<Verdict, HostError> { panic!("xl cannot be asked") };
     thread::scope(|scope| {
         scope.spawn(move || play(there));
-        let departure = departure(Peer::Command("xl".to_owned()));
+        let wait = limit.min(LIMIT);
+        let departure =
+            Departure { limit, answer_wait: wait, ..departure(Peer::Command("xl".to_owned())) };
         let sent = migrate(&sender, &sender, link, &stop, &departure, &Control::quiet(), &ask);
         sender.exit();
         sent
@@ -135,6 +149,55 @@ fn what_is_no_receiver_is_told_from_one() {
     assert!(source.list()[0].runs());
 }
 
+#[test]
+fn an_xl_that_never_is_ready_or_never_reports_is_given_up() {
+    for reports in [false, true] {
+        let source = Host::with_guest();
+        let started = Instant::now();
+        let limit = Duration::from_millis(100);
+        let (_, result) = send_with(&source, limit, |mut stream| {
+            stream.write_all(BANNER).unwrap();
+            take_stream(&mut stream);
+            if reports {
+                stream.write_all(READY).unwrap();
+                expect(&mut stream, GO);
+            }
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        let error = result.expect_err("it says no more");
+        assert_eq!(error.is_undecided(), reports, "{error}");
+        assert_eq!(source.list()[0].runs(), !reports);
+        assert!(started.elapsed() >= limit * 10 && started.elapsed() < Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn a_sender_that_drips_is_given_up() {
+    let whole = xl_stream();
+    let limit = Duration::from_millis(500);
+    // Before its header is whole: one limit. Within the image, of which enough comes at first: two times
+    // five.
+    for (at_once, limits) in [(10, 1), (whole.len() / 2, 10)] {
+        let destination = Host::empty();
+        let started = Instant::now();
+        let patience = Reception { limit, stream_limit: limit, ..reception() };
+        let received = receive_with(&destination, patience, |mut stream| {
+            expect(&mut stream, BANNER);
+            stream.write_all(&whole[..at_once]).unwrap();
+            for byte in &whole[at_once..] {
+                if stream.write_all(&[*byte]).is_err() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let error = received.expect_err("it does not come");
+        let took = started.elapsed();
+        assert!(took >= limit && took < limit * limits * 2 + LIMIT, "{took:?}: {error}");
+        assert!(destination.list().is_empty());
+    }
+}
+
 struct Plain(SimMemory);
 
 impl SourceToolstack for Plain {
@@ -181,13 +244,22 @@ fn xl_stream() -> Vec<u8> {
 fn receive_from(
     destination: &Host,
     play: impl FnOnce(UnixStream) + Send,
-) -> Result<Received, xend_rs::toolstack::migrate::ReceiveError> {
+) -> Result<Received, ReceiveError> {
+    receive_with(destination, reception(), play)
+}
+
+/// The same with another patience.
+fn receive_with(
+    destination: &Host,
+    reception: Reception,
+    play: impl FnOnce(UnixStream) + Send,
+) -> Result<Received, ReceiveError> {
     let receiver = Process::start(destination, None);
     let (here, there) = UnixStream::pair().unwrap();
     let link = receiver.link(here, &Cancel::default());
     thread::scope(|scope| {
         scope.spawn(move || play(there));
-        let received = receive(&receiver, &receiver, link, reception(), &Control::quiet());
+        let received = receive(&receiver, &receiver, link, reception, &Control::quiet());
         receiver.exit();
         received
     })

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use xend_rs::hypervisor::sim::SimMemory;
 use xend_rs::migration::{Cancel, Tracking};
 use xend_rs::stream::Source;
-use xend_rs::stream::xend::{Answer, Verdict};
+use xend_rs::stream::xend::{Answer, Frame, Verdict};
 use xend_rs::stream::xl_header::XlHeader;
 use xend_rs::toolstack::migrate::host::{Findings, HostError};
 use xend_rs::toolstack::migrate::{
@@ -139,7 +139,7 @@ fn it_can_be_cancelled_at_every_step_before_the_handover() {
         assert_eq!(report.outcome, "cancelled");
         received.expect_err("it did not come");
         let domains = source.list();
-        assert!(domains[0].runs() && domains[0].watched, "{at:?}: {domains:?}");
+        assert!(domains[0].runs() && domains[0].is_watched(), "{at:?}: {domains:?}");
         assert_eq!(domains[0].name, "web", "{at:?}");
         assert!(destination.list().is_empty(), "{at:?}");
     }
@@ -191,6 +191,106 @@ fn a_receiver_that_falls_silent_is_given_up() {
     });
     assert!(started.elapsed() < Duration::from_secs(20));
     assert!(source.list()[0].runs());
+}
+
+/// Sends the guest of `source` to a xend that is played by `play`, which gets the connection once it has
+/// accepted.
+fn send_to(
+    source: &Host,
+    limit: Duration,
+    play: impl FnOnce(UnixStream) + Send,
+) -> (Process, Sent) {
+    let sender = Process::start(source, None);
+    let (here, mut there) = UnixStream::pair().unwrap();
+    let stop = Cancel::default();
+    let link = sender.link(here, &stop);
+    let departure = Departure { limit, ..departure(Peer::Tcp("b".to_owned())) };
+    let ask = |_| Err(HostError::new("not to be asked"));
+    let sent = thread::scope(|scope| {
+        let token = departure.token;
+        scope.spawn(move || {
+            there.write_all(b"xl migration receiver ready, send binary domain data.\n").unwrap();
+            XlHeader::read(&mut Source::new(&mut there), false).unwrap();
+            there.write_all(&answer(token, 1..=1)).unwrap();
+            play(there);
+        });
+        let sent = migrate(&sender, &sender, link, &stop, &departure, &Control::quiet(), &ask);
+        sender.exit();
+        sent
+    });
+    (sender, sent)
+}
+
+/// Takes everything, and says what `say` says until the connection is closed.
+fn take_and_say(mut stream: UnixStream, say: impl Fn(&mut UnixStream) + Send) {
+    let mut out = stream.try_clone().unwrap();
+    thread::scope(|scope| {
+        let taking = scope.spawn(move || stream.read_to_end(&mut Vec::new()));
+        while !taking.is_finished() {
+            say(&mut out);
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+}
+
+#[test]
+fn a_receiver_that_is_alive_and_never_ready_is_given_up() {
+    let limit = Duration::from_millis(300);
+    for taken in [None, Some(1 << 40)] {
+        let source = Host::with_guest();
+        let started = Instant::now();
+        let (_, (_, result)) = send_to(&source, limit, |stream| {
+            take_and_say(stream, |out| {
+                let _ = Frame::KeepAlive.write(&mut *out);
+                if let Some(bytes) = taken {
+                    let _ = Frame::Taken(bytes).write(&mut *out);
+                }
+            });
+        });
+        let error = result.expect_err("it is never ready");
+        assert!(error.to_string().contains("does not get ready"), "{error}");
+        let domain = &source.list()[0];
+        assert!(domain.runs() && domain.is_watched() && domain.name == "web", "{domain:?}");
+        let patience = limit * if taken.is_some() { 1 } else { 10 };
+        let took = started.elapsed();
+        assert!(took >= patience && took < patience + Duration::from_secs(2), "{took:?}");
+    }
+}
+
+#[test]
+fn a_guest_is_resumed_before_it_is_unmapped() {
+    let source = Host::with_guest();
+    let (sender, (_, result)) = send_to(&source, Duration::from_millis(300), |stream| {
+        take_and_say(stream, |out| {
+            let _ = Frame::Taken(1 << 40).write(out);
+        });
+    });
+    result.expect_err("it is never ready");
+    assert_eq!(*sender.mapped_at_resume.lock().unwrap(), Some(true));
+}
+
+#[test]
+fn a_guest_that_may_suspend_late_is_expected_to_and_keeps_its_monitor() {
+    for late in [true, false] {
+        let (source, destination) = (Host::with_guest(), Host::empty());
+        let mut sender = Process::start(&source, None);
+        sender.suspends_late = late;
+        let mut control = Control::quiet();
+        let asked = control.asked.clone();
+        control.steps = Steps::calling(move |step| {
+            if step == Step::Suspended {
+                asked.cancel();
+            }
+        });
+        let receiver = Process::start(&destination, None);
+        let departure = departure(Peer::Tcp("b".to_owned()));
+        let ((_, result), _) = between(&sender, &receiver, &departure, &control);
+        result.expect_err("it does not suspend, or is cancelled when it has");
+        let domain = &source.list()[0];
+        assert!(domain.runs() && domain.is_watched(), "{domain:?}");
+        // A stock xl's monitor stays with a guest that has not suspended.
+        assert_eq!((domain.expected_late, domain.watched_by_xl), (late, late), "{domain:?}");
+    }
 }
 
 fn answer(

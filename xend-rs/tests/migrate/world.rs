@@ -32,13 +32,30 @@ pub(crate) struct Domain {
     pub(crate) name: String,
     pub(crate) token: Option<Token>,
     pub(crate) paused: bool,
+    /// It has a monitor of ours.
     pub(crate) watched: bool,
+    /// It has the monitor of a stock xl, which leaves when it suspends.
+    pub(crate) watched_by_xl: bool,
+    /// It has seen a request to suspend, and follows it when it likes.
+    pub(crate) may_suspend_late: bool,
+    /// Somebody resumes it should it suspend late.
+    pub(crate) expected_late: bool,
     pub(crate) memory: SimMemory,
 }
 
 impl Domain {
     pub(crate) fn runs(&self) -> bool {
         !self.paused && !self.memory.is_suspended()
+    }
+
+    /// Whether one monitor watches over it, and not two.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched != self.watched_by_xl
+    }
+
+    fn suspend(&mut self) {
+        self.memory.suspend();
+        self.watched_by_xl = false;
     }
 }
 
@@ -66,7 +83,10 @@ impl Host {
             name: NAME.to_owned(),
             token: None,
             paused: false,
-            watched: true,
+            watched: false,
+            watched_by_xl: true,
+            may_suspend_late: false,
+            expected_late: false,
             memory: SimMemory::filled(PFNS),
         });
         host
@@ -94,6 +114,10 @@ pub(crate) struct Process {
     pub(crate) findings: Findings,
     /// Its Xen can log what guests write.
     pub(crate) has_log_dirty: bool,
+    /// Its guest sees that it is to suspend, and does not while anybody waits for that.
+    pub(crate) suspends_late: bool,
+    /// What was mapped of the guest when it was resumed: whether anything was.
+    pub(crate) mapped_at_resume: Arc<Mutex<Option<bool>>>,
 }
 
 #[derive(Default)]
@@ -109,7 +133,14 @@ impl Process {
     pub(crate) fn start(host: &Host, death: Option<Death>) -> Self {
         let life = Life { death, ..Life::default() };
         let life = Arc::new(Mutex::new(life));
-        Self { host: host.clone(), life, findings: Findings::default(), has_log_dirty: true }
+        Self {
+            host: host.clone(),
+            life,
+            findings: Findings::default(),
+            has_log_dirty: true,
+            suspends_late: false,
+            mapped_at_resume: Arc::default(),
+        }
     }
 
     pub(crate) fn actions(&self) -> usize {
@@ -197,7 +228,15 @@ impl Domains for Process {
     }
 
     fn resume(&self, domid: Domid) -> Result<(), HostError> {
-        self.domain(domid, |d| d.memory.resume())
+        self.domain(domid, |d| {
+            // The host's own handle, and the engine's.
+            *self.mapped_at_resume.lock().unwrap() = Some(d.memory.handles() > 1);
+            d.memory.resume();
+        })
+    }
+
+    fn call_off_suspend(&self, domid: Domid) -> Result<(), HostError> {
+        self.domain(domid, |d| d.expected_late = d.may_suspend_late)
     }
 
     fn unpause(&self, domid: Domid) -> Result<(), HostError> {
@@ -232,7 +271,9 @@ impl SourceHost for Process {
     }
 
     fn suspend(&self, domid: Domid, _: &Cancel) -> Result<(), HostError> {
-        self.domain(domid, |d| d.memory.suspend())
+        let late = self.suspends_late;
+        self.domain(domid, |d| if late { d.may_suspend_late = true } else { d.suspend() })?;
+        if late { Err(HostError::new("it did not suspend")) } else { Ok(()) }
     }
 }
 
@@ -263,6 +304,9 @@ impl DestinationHost for Process {
                 token: None,
                 paused: true,
                 watched: false,
+                watched_by_xl: false,
+                may_suspend_late: false,
+                expected_late: false,
                 memory: SimMemory::empty(PFNS),
             });
             domid
@@ -380,5 +424,5 @@ pub(crate) fn departure(peer: Peer) -> Departure {
 }
 
 pub(crate) fn reception() -> Reception {
-    Reception { paused: false, monitor: true, limit: LIMIT }
+    Reception { paused: false, monitor: true, limit: LIMIT, stream_limit: LIMIT * 2 }
 }

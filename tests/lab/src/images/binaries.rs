@@ -12,13 +12,14 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Paths of the programs, as built.
 pub(crate) struct Binaries {
     pub(crate) guest_workload: PathBuf,
+    pub(crate) guest_process: PathBuf,
     pub(crate) simd_check: PathBuf,
     pub(crate) relay: PathBuf,
 }
 
 impl Binaries {
-    pub(crate) fn all(&self) -> [&Path; 3] {
-        [&self.guest_workload, &self.simd_check, &self.relay]
+    pub(crate) fn all(&self) -> [&Path; 4] {
+        [&self.guest_workload, &self.guest_process, &self.simd_check, &self.relay]
     }
 }
 
@@ -40,6 +41,7 @@ pub(crate) fn build() -> Result<Binaries> {
     let built = target.join(TARGET).join("release");
     Ok(Binaries {
         guest_workload: built.join("guest-workload"),
+        guest_process: built.join("guest-process"),
         simd_check: built.join("simd-check"),
         relay: built.join("relay"),
     })

@@ -12,7 +12,7 @@ use clap::{Parser, ValueEnum};
 use lab::{Guest, GuestKind, HostSpec, Hypervisor};
 use scenarios::clean;
 use scenarios::comparison::{
-    COLUMNS, Column, Comparison, Plan, Run, TOOLSTACK_COLUMNS, ToolstackRun, measure,
+    COLUMNS, Column, Comparison, Plan, Run, TOOLSTACK_COLUMNS, ToolstackRun, in_pairs, measure,
     measure_toolstack, show, summarise,
 };
 use scenarios::helper::Helper;
@@ -51,6 +51,9 @@ struct Arguments {
     /// Pages written per second [default: 200, and 0 with --toolstack].
     #[arg(long)]
     rate: Option<u32>,
+    /// With --toolstack: further options of `xend migrate`, as one word.
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    options: String,
     /// What the link carries, in Mbit/s; 0 leaves it as fast as the emulation is. Below some 50
     /// the link is the bottleneck, and not the emulated processor.
     #[arg(long, default_value_t = 40)]
@@ -90,6 +93,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         writes_per_s,
         link_mbit: arguments.link_mbit,
         disk: arguments.disk,
+        options: arguments.options.clone(),
     };
     plan.check()?;
     let ground = Ground::prepare()?;
@@ -100,7 +104,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     lab::end_tidily_on_signals()?;
     let compared = if arguments.toolstack {
         let both = [Toolstack::Xend, Toolstack::Stock];
-        compare(&rig, kind, plan, both, measure_toolstack, say_toolstack, TOOLSTACK_COLUMNS)
+        let options = arguments.options.as_str();
+        let measure = |rig: &Rig, guest: &Guest, from, toolstack| {
+            measure_toolstack(rig, guest, from, toolstack, options)
+        };
+        compare(&rig, kind, plan, both, measure, say_toolstack, TOOLSTACK_COLUMNS)
     } else {
         compare(&rig, kind, plan, [Helper::Ours, Helper::Stock], measure, say, COLUMNS)
     };
@@ -108,36 +116,24 @@ fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Of the two that are compared, ours comes first.
-fn compare<S: Copy + PartialEq, R: Clone + Serialize>(
+fn compare<S: Copy, R: Serialize>(
     rig: &Rig,
     kind: GuestKind,
     plan: Plan,
     both: [S; 2],
-    measure: fn(&Rig, &Guest, Place, S) -> Result<R>,
+    measure: impl Fn(&Rig, &Guest, Place, S) -> Result<R>,
     say: fn(u32, &R),
     columns: &[Column<R>],
 ) -> Result<()> {
     let guest = rig.host(Place::A).create_guest(&plan.guest(kind))?;
     rig.lab().link().shape((plan.link_mbit > 0).then_some(plan.link_mbit))?;
-    let mut runs = Vec::new();
-    let mut pairs = Vec::new();
-    for pair in 1..=plan.pairs {
-        // Who is first changes, and with it the direction each of them goes in.
-        let ours_first = pair % 2 == 1;
-        let order = if ours_first { both } else { [both[1], both[0]] };
-        let first = measure(rig, &guest, Place::A, order[0])?;
-        say(pair, &first);
-        let second = measure(rig, &guest, Place::B, order[1])?;
-        say(pair, &second);
-        runs.extend([first.clone(), second.clone()]);
-        pairs.push(if ours_first { (first, second) } else { (second, first) });
-    }
+    let pairs = in_pairs(rig, &guest, plan.pairs, both, measure, say)?;
     let left = clean::leftovers(rig, &[guest.name()])?;
     ensure!(left.is_empty(), "something was left behind: {}", left.join("; "));
     let summary = summarise(columns, &pairs)?;
     print!("\n{}", show(&summary));
     let circumstances = Circumstances::now(rig.host(Place::A))?;
-    let path = keep(&Comparison { circumstances, plan, runs, summary })?;
+    let path = keep(&Comparison { circumstances, plan, pairs, summary })?;
     println!("\nkept in {}", path.display());
     Ok(())
 }

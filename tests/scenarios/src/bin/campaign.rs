@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use scenarios::campaign::{digest, memory, to_and_fro, trackers};
+use scenarios::campaign::{busy, digest, memory, prediction, stun, to_and_fro, trackers};
 use scenarios::helper::Helper;
 
 /// Long runs on two real Xen hosts. The results are written to docs/results.
@@ -43,6 +43,28 @@ enum Campaign {
         #[arg(default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
         pairs: u32,
     },
+    /// xend against xl, with a guest that writes to half of its memory all the time.
+    Busy {
+        /// How many migrations with each.
+        #[arg(default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        pairs: u32,
+    },
+    /// What xend foretells of a migration, beside what comes of it.
+    Prediction {
+        /// How many migrations.
+        #[arg(default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=200))]
+        runs: u32,
+    },
+    /// A guest that writes faster than the link carries, stunned.
+    Stun {
+        /// How many migrations.
+        #[arg(default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+        runs: u32,
+        /// How long the guest may stand still, in milliseconds. Emulated hosts take half a second
+        /// or more for what is not memory.
+        #[arg(long, default_value_t = 2000)]
+        downtime_ms: u32,
+    },
     /// How much memory the helper takes for a large guest, idle and busy.
     Memory {
         /// The guest's memory, in MiB.
@@ -68,6 +90,9 @@ fn run(campaign: &Campaign) -> Result<()> {
         }
         Campaign::Digest { migrations, cpus } => digest::run(migrations, cpus),
         Campaign::Trackers { pairs } => trackers::run(pairs),
+        Campaign::Busy { pairs } => busy::run(pairs),
+        Campaign::Prediction { runs } => prediction::run(runs),
+        Campaign::Stun { runs, downtime_ms } => stun::run(runs, downtime_ms),
         Campaign::Memory { guest_mib } => memory::run(guest_mib),
     }
 }

@@ -1,7 +1,10 @@
 //! Campaigns: long runs that are started by hand and leave a result in docs/results.
 
+pub mod busy;
 pub mod digest;
 pub mod memory;
+pub mod prediction;
+pub mod stun;
 pub mod to_and_fro;
 pub mod trackers;
 

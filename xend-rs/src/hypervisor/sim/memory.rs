@@ -44,6 +44,11 @@ impl SimMemory {
         })))
     }
 
+    /// Views of this guest that there are, this one included.
+    pub fn handles(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// A guest with memory in each of its pages, and something to tell them apart by.
     pub fn filled(bound_pfns: u64) -> Self {
         let memory = Self::empty(bound_pfns);

@@ -4,13 +4,16 @@
 //! replayed over a recorded run and exchanged without touching the engine. It is asked after each
 //! live round, once the pages that the guest wrote meanwhile have been counted.
 
+pub mod adaptive;
 mod stock;
 
 use std::fmt;
 use std::time::Duration;
 
+pub use adaptive::Adaptive;
 pub use stock::Stock;
 
+use super::dirty_curve::DirtyCurve;
 use super::rate::Rate;
 
 /// A live round, as it was measured.
@@ -34,12 +37,14 @@ pub struct Round {
 }
 
 /// What is known when a policy is asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct History<'a> {
     /// The live rounds so far, in order. At least one.
     pub rounds: &'a [Round],
     /// Since the migration began.
     pub elapsed: Duration,
+    /// What the guest was seen to write before round 0, if anybody looked.
+    pub probe: Option<&'a DirtyCurve>,
 }
 
 /// What to do next.
@@ -118,6 +123,17 @@ impl Default for CpuShare {
 
 /// A stop rule.
 pub trait Policy: Send + Sync {
+    /// How to copy round 0.
+    fn first(&self) -> Next {
+        Next::default()
+    }
+
+    /// How fast the last pass may be, which a suspended guest waits for. What a round was limited to
+    /// ends with that round.
+    fn last_pass_limit(&self) -> Option<Rate> {
+        None
+    }
+
     /// What to do after the rounds so far.
     fn decide(&self, history: &History<'_>) -> Decision;
 }

@@ -28,14 +28,12 @@ impl Policy for Stock {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::Round;
     use super::*;
 
     fn ask(rounds: usize, dirtied_pages: Option<u64>) -> Decision {
         let rounds = vec![Round { dirtied_pages, ..Round::default() }; rounds];
-        Stock.decide(&History { rounds: &rounds, elapsed: Duration::ZERO })
+        Stock.decide(&History { rounds: &rounds, ..History::default() })
     }
 
     #[test]

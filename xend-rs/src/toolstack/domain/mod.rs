@@ -58,7 +58,8 @@ pub use preserve::preserve;
 pub use resume::{resume, unpause};
 pub use start::start;
 pub use stored::stored_config;
-pub use suspend::{SuspendError, SuspendLimits, suspend};
+pub(in crate::toolstack) use suspend::{REQUEST as SUSPEND_REQUEST, request_node};
+pub use suspend::{SuspendError, SuspendLimits, call_off_suspend, suspend};
 
 use crate::hypervisor::types::Domid;
 use crate::toolstack::Host;

@@ -1,8 +1,7 @@
 //! Letting a domain go on where it is.
 
-use super::{Result, home};
+use super::{Result, call_off_suspend};
 use crate::hypervisor::types::Domid;
-use crate::hypervisor::xen::xenstore::Nodes;
 use crate::toolstack::Host;
 
 /// Lets a domain that was suspended go on here, as if it had not been.
@@ -10,14 +9,8 @@ use crate::toolstack::Host;
 /// # Errors
 /// If Xen or xenstored refuses; it can be tried again.
 pub fn resume(host: &Host, domid: Domid) -> Result<()> {
-    let request = format!("{}/control/shutdown", home(domid));
     // A request that it has not seen yet would suspend it at once.
-    host.store.transaction(|store| {
-        if store.read(&request)?.as_deref() == Some("suspend") {
-            store.write(&request, "")?;
-        }
-        crate::hypervisor::xen::xenstore::Result::Ok(())
-    })?;
+    call_off_suspend(host, domid)?;
     host.xen.resume_in_place(domid)?;
     host.store.resumed(domid)?;
     Ok(())

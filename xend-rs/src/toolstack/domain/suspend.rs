@@ -77,7 +77,7 @@ pub enum SuspendError {
 
 /// How long to sleep at most where no event tells of what is waited for.
 const NAP: Duration = Duration::from_millis(20);
-const REQUEST: &str = "suspend";
+pub(in crate::toolstack) const REQUEST: &str = "suspend";
 /// How long an event may take that asks for it, before the request is made in xenstore as well.
 const BY_EVENT: Duration = Duration::from_secs(5);
 
@@ -93,7 +93,7 @@ pub fn suspend(
     cancel: &Cancel,
     limits: SuspendLimits,
 ) -> Result<(), SuspendError> {
-    let node = format!("{}/control/shutdown", home(domid));
+    let node = request_node(domid);
     let mut waiting = Waiting { host, domid, cancel, watcher: Watcher::open()? };
     // Before the request, so that no answer is missed.
     waiting.watcher.watch(&node, "request")?;
@@ -117,12 +117,12 @@ pub fn suspend(
     match answered {
         Ok(true) => {}
         // Too late counts as in time, if it answered while the request was being taken back.
-        Ok(false) if waiting.take_back(&node)? => {
+        Ok(false) if call_off_suspend(host, domid)? => {
             return Err(SuspendError::NoAnswer { domid, seconds });
         }
         Ok(false) => {}
         Err(error) => {
-            let taken_back = waiting.take_back(&node)?;
+            let taken_back = call_off_suspend(host, domid)?;
             return Err(match error {
                 SuspendError::Cancelled { domid, .. } => {
                     SuspendError::Cancelled { domid, taken_back }
@@ -185,15 +185,24 @@ impl Waiting<'_> {
             Some(reason) => Err(SuspendError::ShutDown { domid, reason }),
         }
     }
+}
 
-    /// Takes the request back; false if the guest has seen it.
-    fn take_back(&self, node: &str) -> Result<bool, XenstoreError> {
-        self.host.store.transaction(|store| {
-            if store.read(node)?.as_deref() != Some(REQUEST) {
-                return Ok(false);
-            }
-            store.write(node, "")?;
-            Ok(true)
-        })
-    }
+/// Takes back the request to suspend; false if the guest has seen it, or was not asked.
+///
+/// # Errors
+/// If xenstored does not answer.
+pub fn call_off_suspend(host: &Host, domid: Domid) -> Result<bool, XenstoreError> {
+    let node = request_node(domid);
+    host.store.transaction(|store| {
+        if store.read(&node)?.as_deref() != Some(REQUEST) {
+            return Ok(false);
+        }
+        store.write(&node, "")?;
+        Ok(true)
+    })
+}
+
+/// Where a guest is asked to suspend.
+pub(in crate::toolstack) fn request_node(domid: Domid) -> String {
+    format!("{}/control/shutdown", home(domid))
 }

@@ -65,6 +65,10 @@ pub trait Domains {
     /// Lets a suspended guest go on, and takes back the request to suspend.
     fn resume(&self, domid: Domid) -> Result<(), HostError>;
 
+    /// The guest was asked to suspend, has not, and is not wanted to any more: takes the request back.
+    /// If it may have seen that, it is seen to that it is resumed, should it still suspend.
+    fn call_off_suspend(&self, domid: Domid) -> Result<(), HostError>;
+
     /// Lets a guest run that has arrived.
     fn unpause(&self, domid: Domid) -> Result<(), HostError>;
 

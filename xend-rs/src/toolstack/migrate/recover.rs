@@ -207,14 +207,19 @@ pub(super) fn put_back<D: Domains>(
             let renamed = host.rename(found.domid, &found.name, &record.identity.name);
             note_misnamed(found.domid, renamed);
         }
-        if found.suspended {
-            host.resume(found.domid)?;
-        }
-        // A stock xl's monitor leaves its guest when that is suspended, and not before.
-        if record.state != SourceState::Sending
+        // A stock xl's monitor leaves its guest when that suspends, and not before. Ours comes before
+        // the guest runs: if this process is killed in between, the next recovery still sees why.
+        if (found.suspended || record.state == SourceState::Given)
             && let Err(error) = host.start_monitor(found.domid)
         {
             log::error!("nothing watches over {}: {}", found.domid, error_line(&error));
+        }
+        if found.suspended {
+            host.resume(found.domid)?;
+        } else if record.state == SourceState::Suspending
+            && let Err(error) = host.call_off_suspend(found.domid)
+        {
+            log::error!("{}: {}", found.domid, error_line(&error));
         }
     }
     journal.remove(Side::Source, record.token).map_err(journal_error)?;

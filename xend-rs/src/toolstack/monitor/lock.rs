@@ -1,4 +1,4 @@
-//! One monitor for a guest.
+//! One monitor for a guest, and one process that waits for it to suspend late.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
@@ -10,7 +10,25 @@ use crate::hypervisor::types::Domid;
 
 const FOLDER: &str = "/run/xend";
 
-/// Held by the monitor of a guest.
+/// What a process watches for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The end of the guest.
+    End,
+    /// That it suspends late.
+    Late,
+}
+
+impl Role {
+    fn file(self, domid: Domid) -> String {
+        match self {
+            Self::End => format!("monitor-{}.lock", domid.0),
+            Self::Late => format!("late-suspend-{}.lock", domid.0),
+        }
+    }
+}
+
+/// Held by a process that watches over a guest.
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
@@ -19,8 +37,8 @@ pub(super) struct Lock {
 
 impl Lock {
     /// Takes it, if nobody has it.
-    pub(super) fn take(domid: Domid) -> Result<Self, MonitorError> {
-        let path = PathBuf::from(format!("{FOLDER}/monitor-{}.lock", domid.0));
+    pub(super) fn take(domid: Domid, role: Role) -> Result<Self, MonitorError> {
+        let path = PathBuf::from(FOLDER).join(role.file(domid));
         let failed = |operation| {
             let path = path.display().to_string();
             move |source| MonitorError::File { operation, path, source }

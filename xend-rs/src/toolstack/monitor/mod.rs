@@ -5,11 +5,13 @@
 //! lets the guest go on here, and one that succeeds destroys it.
 
 mod act;
+mod late;
 mod lock;
 mod spawn;
 mod wait;
 
-pub use spawn::spawn;
+pub use late::resume_late;
+pub use spawn::{spawn, spawn_late};
 
 use std::io::Write;
 
@@ -21,7 +23,7 @@ use crate::toolstack::Host;
 use crate::toolstack::domain::DomainError;
 
 use act::Next;
-use lock::Lock;
+use lock::{Lock, Role};
 use wait::Event;
 
 /// The guest cannot be watched any more.
@@ -61,7 +63,7 @@ pub enum MonitorError {
 pub fn run(host: &Host, domid: Domid) -> Result<(), MonitorError> {
     let mut domid = domid;
     loop {
-        let lock = Lock::take(domid)?;
+        let lock = Lock::take(domid, Role::End)?;
         say(&format!("Waiting for domain {} to die [pid {}]", domid.0, std::process::id()));
         let reason = match wait::next(host, domid)? {
             Event::Gone => {

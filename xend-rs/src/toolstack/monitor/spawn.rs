@@ -1,4 +1,4 @@
-//! Starting a monitor that outlives us.
+//! Starting a process that watches over a guest and outlives us.
 
 use std::fs::{self, OpenOptions};
 use std::os::fd::AsFd;
@@ -21,6 +21,19 @@ const INCOMING: &str = "--incoming";
 /// # Errors
 /// If the process cannot be started.
 pub fn spawn(host: &Host, domid: Domid) -> Result<(), MonitorError> {
+    start(host, domid, &[])
+}
+
+/// Starts a process that [resumes](super::resume_late) the guest should it suspend late, in a session of
+/// its own.
+///
+/// # Errors
+/// If the process cannot be started.
+pub fn spawn_late(host: &Host, domid: Domid) -> Result<(), MonitorError> {
+    start(host, domid, &["--late"])
+}
+
+fn start(host: &Host, domid: Domid, options: &[&str]) -> Result<(), MonitorError> {
     let name = domain::name(host, domid)?.unwrap_or_else(|| domid.0.to_string());
     let name = name.strip_suffix(INCOMING).unwrap_or(&name).replace('/', "_");
     let path = format!("{LOG_FOLDER}/xend-{name}.log");
@@ -37,7 +50,9 @@ pub fn spawn(host: &Host, domid: Domid) -> Result<(), MonitorError> {
     let errors = log.as_fd().try_clone_to_owned().map_err(failed("open"))?;
     let program = std::env::current_exe().map_err(failed("find the program to write"))?;
     let mut child = Command::new(program)
-        .args(["monitor", &domid.0.to_string()])
+        .arg("monitor")
+        .args(options)
+        .arg(domid.0.to_string())
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors)

@@ -74,6 +74,17 @@ fn answer(socket: &UdpSocket, workload: &mut Workload, request: &[u8], client: S
                 _ => Some(error("churn is 0 to 100 times a second")),
             }
         }
+        Ok(request) if request.starts_with("writes ") => {
+            let mut words = request["writes ".len()..].split_whitespace().map(str::parse);
+            match (words.next(), words.next(), words.next()) {
+                (Some(Ok(pages_per_s)), Some(Ok(hot_pages)), None)
+                    if workload.set_writes(pages_per_s, hot_pages as usize) =>
+                {
+                    return send(socket, b"ok", client);
+                }
+                _ => Some(error("writes wants pages per second, and hot pages that there are")),
+            }
+        }
         Ok(request) => match request.strip_prefix("verify").map(|id| (id, id.trim())) {
             Some((_, id)) if id.len() > MAX_ID_BYTES => Some(error("the identifier is too long")),
             Some((rest, id)) if rest.is_empty() || rest.starts_with(' ') => {

@@ -91,6 +91,19 @@ impl Workload {
         self.churn.set(per_s);
     }
 
+    /// Writes so many pages a second from now on, chosen from so many. Refuses, and changes nothing,
+    /// where there are not that many or it is more than can be counted.
+    pub(crate) fn set_writes(&mut self, pages_per_s: u64, hot_pages: usize) -> bool {
+        let good = pages_per_s <= Pace::MAX_PAGES_PER_S
+            && hot_pages <= self.memory.page_count()
+            && (hot_pages > 0 || pages_per_s == 0);
+        if good {
+            self.hot_pages = hot_pages;
+            self.pace = Pace::new(pages_per_s, self.now.monotonic_ns);
+        }
+        good
+    }
+
     /// See [`Verifier::request`].
     pub(crate) fn verify(&mut self, id: &str, client: SocketAddr) -> Option<Value> {
         self.verifier.request(id, client, self.now.monotonic_ns)

@@ -13,6 +13,10 @@ use crate::toolstack::migrate::host::{DestinationHost, HostError, Incoming};
 use crate::toolstack::migrate::stage::{Stage, Step};
 use crate::toolstack::migrate::words::{GO, READY, REPORT};
 
+/// How many times as long an xl is waited for: it cannot ask what became of a handover that came too
+/// late.
+const WITH_XL: u32 = 6;
+
 impl<H: DestinationHost> Receiver<'_, H> {
     /// Says that all is there, and waits for the sender's word.
     pub(super) fn await_handover(&mut self, guest: &Announced) -> Result<(), ReceiveError> {
@@ -25,6 +29,10 @@ impl<H: DestinationHost> Receiver<'_, H> {
             Some(_) => self.say_frame(&Frame::Ready(guest.token))?,
         }
         self.reach(Step::Ready);
+        self.source.get_mut().set_least(None);
+        // Signs of life do not prolong it: what a sender has to do before it hands over is little.
+        let patience = self.reception.limit * if self.version.is_some() { 1 } else { WITH_XL };
+        self.set_deadline(Some(patience));
         if self.version.is_none() {
             let mut go = [0; GO.len()];
             let read = self.source.read_whole("the sender's permission to start", &mut go);
@@ -34,7 +42,6 @@ impl<H: DestinationHost> Receiver<'_, H> {
                 return Err(ReceiveError::NotGiven(text.to_owned()));
             }
         } else {
-            self.source.get_mut().set_limit(Some(self.reception.limit));
             loop {
                 match Frame::read(&mut self.source) {
                     Ok(Frame::Handover(token)) if token == guest.token => break,

@@ -5,7 +5,7 @@ mod transfer;
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) use transfer::restore_file;
 
@@ -35,8 +35,10 @@ pub struct Reception {
     pub paused: bool,
     /// Have a program watch over it.
     pub monitor: bool,
-    /// A sender that can be told from a slow one and is silent for so long is dead.
+    /// How long a sender may take for what needs no time: to introduce itself, to hand over.
     pub limit: Duration,
+    /// How long a sender may be silent while memory comes.
+    pub stream_limit: Duration,
 }
 
 /// How a conversation ended well.
@@ -109,7 +111,9 @@ impl<H: DestinationHost> Receiver<'_, H> {
     fn run(&mut self) -> Result<Received, ReceiveError> {
         self.control.line("migration target: Ready to receive domain.");
         self.say(BANNER)?;
+        self.set_deadline(Some(self.reception.limit));
         let header = XlHeader::read(&mut self.source, false)?;
+        self.set_deadline(None);
         let offer = header.offer()?;
         if let Some(Offer { request: Request::Settle, token, .. }) = &offer {
             return self.settle(*token);
@@ -270,6 +274,12 @@ impl<H: DestinationHost> Receiver<'_, H> {
         if self.version.is_some() {
             let _ = self.say_frame(&Frame::Failed(error_line(error)));
         }
+    }
+
+    /// From now on everything that the sender has to say next has to be said within `time`.
+    fn set_deadline(&mut self, time: Option<Duration>) {
+        let deadline = time.map(|time| Instant::now() + time);
+        self.source.get_mut().set_deadline(deadline);
     }
 
     fn say(&self, bytes: &[u8]) -> Result<(), ReceiveError> {

@@ -18,12 +18,17 @@ use crate::toolstack::migrate::control::{Control, Event};
 use crate::toolstack::migrate::error::ReceiveError;
 use crate::toolstack::migrate::host::{DestinationHost, Incoming};
 use crate::toolstack::migrate::stage::{Stage, Step};
-use crate::transport::{FdSink, FdSource};
+use crate::transport::{FdSink, FdSource, Least};
 
 /// How often a receiver says how far it is, if it has come further.
 const TAKEN: Duration = Duration::from_millis(50);
 /// How often it shows that it is alive when there is nothing to say.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+/// What a sender has to send, at least, within so many times the silence that it is allowed. It may
+/// well send nothing while it looks through a large guest that does nothing, and little after.
+const LEAST_BYTES: u64 = 64 * 1024;
+const SILENCES: u32 = 5;
 
 impl<H: DestinationHost> Receiver<'_, H> {
     /// Everything up to the end of the stream, and the devices meanwhile. The engine's guest is given
@@ -34,6 +39,7 @@ impl<H: DestinationHost> Receiver<'_, H> {
     ) -> Result<(RestoreReport, <H::Incoming as Incoming>::Guest), ReceiveError> {
         let taken_bytes = self.source.get_mut().taken_bytes();
         let start_bytes = taken_bytes.load(Ordering::Relaxed);
+        self.set_deadline(Some(self.reception.limit));
         let mut first = [0; PREFACE_MAGIC.len()];
         self.source.read_whole("the sender's choice of conversation", &mut first)?;
         let mut before = first.to_vec();
@@ -47,6 +53,11 @@ impl<H: DestinationHost> Receiver<'_, H> {
             self.version = Some(version);
             before.clear();
         }
+        self.set_deadline(None);
+        let silence = self.reception.stream_limit;
+        let source = self.source.get_mut();
+        source.set_limit(Some(silence));
+        source.set_least(Some(Least { bytes: LEAST_BYTES, within: silence * SILENCES }));
         let mut engine_guest = incoming.open_guest()?;
         self.stage(Stage::PreCopy);
         let (host, control, sink) = (self.host, self.control, &self.sink);

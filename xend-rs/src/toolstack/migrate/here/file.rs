@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::Here;
 use super::incoming::HereIncoming;
+use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
 use crate::migration::progress::Progress;
 use crate::migration::toolstack::{SourceToolstack, ToolstackError};
@@ -64,10 +65,18 @@ pub fn save_to_file(
     drop(guest);
     // The guest is about to be given up for the sake of this file.
     if let Err(error) = durable.sync_all() {
-        here.resume(domid)?;
+        put_back(here, domid)?;
         return Err(error.into());
     }
     Ok(report)
+}
+
+/// Lets a guest go on that has suspended, which a stock xl's monitor does not survive.
+fn put_back(here: &Here<'_>, domid: Domid) -> Result<(), HostError> {
+    if let Err(error) = here.start_monitor(domid) {
+        log::error!("nothing watches over {domid}: {}", error_line(&error));
+    }
+    here.resume(domid)
 }
 
 /// Opens a file to save to, as xl does. Says whether it has been made by that.
@@ -150,11 +159,13 @@ impl SourceToolstack for Saver<'_, '_> {
     }
 
     fn resume(&mut self) -> Result<(), ToolstackError> {
-        let result = self
-            .here
-            .is_suspended(self.domid)
-            .and_then(|suspended| if suspended { self.here.resume(self.domid) } else { Ok(()) });
-        result.map_err(|e| ToolstackError::Failed { request: "resume the guest", source: e.into() })
+        let failed =
+            |e: HostError| ToolstackError::Failed { request: "resume the guest", source: e.into() };
+        if self.here.is_suspended(self.domid).map_err(failed)? {
+            put_back(self.here, self.domid).map_err(failed)
+        } else {
+            self.here.call_off_suspend(self.domid).map_err(failed)
+        }
     }
 
     fn set_device_model_log_dirty(&mut self, _: bool) -> Result<(), ToolstackError> {

@@ -7,6 +7,7 @@ mod incoming;
 mod network;
 mod turn;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,9 +29,10 @@ use crate::toolstack::domain::{self, DomainError, NameError, SuspendError, Suspe
 use crate::toolstack::journal::Identity;
 use crate::toolstack::{Host, monitor};
 
-/// How long a guest that has seen the request may take to suspend after it was given up on. One that
-/// suspended later would have nobody to resume it.
-const LATE_SUSPEND: Duration = Duration::from_secs(60);
+/// How long a guest that has seen the request is still waited for after it was given up on: most that
+/// suspend late do so soon, and are resumed soonest from here. What comes later is waited for by a process
+/// of its own.
+const LATE_SUSPEND: Duration = Duration::from_secs(5);
 const LATE_CHECK: Duration = Duration::from_millis(10);
 
 /// The host that this process runs on.
@@ -40,12 +42,15 @@ pub struct Here<'h> {
     /// What the network is to be told of a guest that is on its way.
     to_announce: Mutex<Vec<Announcement>>,
     announced: Mutex<Vec<Announcing>>,
+    /// A guest that was asked to suspend has not seen it and never will.
+    called_off: AtomicBool,
 }
 
 impl<'h> Here<'h> {
     /// A view of `host`. Dropping it waits until the network has been told of guests that came.
     pub fn new(host: &'h Host) -> Self {
-        Self { host, to_announce: Mutex::default(), announced: Mutex::default() }
+        let called_off = AtomicBool::new(false);
+        Self { host, to_announce: Mutex::default(), announced: Mutex::default(), called_off }
     }
 
     /// The attempt that brought a domain here, if it is marked with one.
@@ -107,6 +112,17 @@ impl Domains for Here<'_> {
         domain::resume(self.host, domid).map_err(failed("cannot resume the guest"))
     }
 
+    fn call_off_suspend(&self, domid: Domid) -> Result<(), HostError> {
+        if self.called_off.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let what = "cannot take back the request to suspend";
+        if domain::call_off_suspend(self.host, domid).map_err(failed(what))? {
+            return Ok(());
+        }
+        monitor::spawn_late(self.host, domid).map_err(failed("cannot wait for it to suspend late"))
+    }
+
     fn unpause(&self, domid: Domid) -> Result<(), HostError> {
         let what = "cannot let the guest run";
         let listed = self.host.xen.listed_domain(domid).map_err(failed(what))?;
@@ -141,6 +157,11 @@ impl SourceHost for Here<'_> {
 
     fn suspend(&self, domid: Domid, cancel: &Cancel) -> Result<(), HostError> {
         let suspended = domain::suspend(self.host, domid, cancel, SuspendLimits::default());
+        let unseen = matches!(
+            suspended,
+            Err(SuspendError::NoAnswer { .. } | SuspendError::Cancelled { taken_back: true, .. })
+        );
+        self.called_off.store(unseen, Ordering::Relaxed);
         if let Err(
             SuspendError::Cancelled { taken_back: false, .. } | SuspendError::NotStopped { .. },
         ) = suspended

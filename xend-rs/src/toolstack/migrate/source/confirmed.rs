@@ -8,6 +8,7 @@ use std::io::{self, IoSlice, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::migration::rate::Rate;
 use crate::migration::{Cancel, Sink};
 use crate::toolstack::migrate::ear::Ear;
 use crate::transport::{FdSink, leaves_within};
@@ -22,6 +23,8 @@ pub(super) struct ConfirmedSink<'a> {
     stop: &'a Cancel,
     /// From the same point on as the receiver counts.
     sent_bytes: u64,
+    /// One that reads nothing for so long will not.
+    limit: Duration,
 }
 
 impl<'a> ConfirmedSink<'a> {
@@ -31,8 +34,9 @@ impl<'a> ConfirmedSink<'a> {
         ear: &'a Ear,
         stop: &'a Cancel,
         sent_bytes: u64,
+        limit: Duration,
     ) -> Self {
-        Self { sink, ear, stop, sent_bytes }
+        Self { sink, ear, stop, sent_bytes, limit }
     }
 }
 
@@ -56,7 +60,7 @@ impl Sink for ConfirmedSink<'_> {
     fn wait_until_taken(&mut self, within: Duration) -> io::Result<()> {
         self.sink.wait_until_taken(within)?;
         let Some(first_bytes) = self.ear.taken_bytes() else { return Ok(()) };
-        let started = Instant::now();
+        let (started, mut last_bytes, mut last_at) = (Instant::now(), first_bytes, Instant::now());
         loop {
             let taken_bytes = self.ear.taken_bytes().unwrap_or_default();
             let waiting_bytes = self.sent_bytes.saturating_sub(taken_bytes);
@@ -64,11 +68,20 @@ impl Sink for ConfirmedSink<'_> {
             if leaves_within(within, waiting_bytes, left_bytes, started.elapsed()) {
                 return Ok(());
             }
+            if taken_bytes > last_bytes {
+                (last_bytes, last_at) = (taken_bytes, Instant::now());
+            } else if last_at.elapsed() >= self.limit {
+                let text = format!("it has read nothing for {} s", self.limit.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+            }
             // A receiver that falls silent ends the transfer, too.
             if self.stop.is_cancelled() {
                 return Err(io::Error::other("cancelled"));
             }
             thread::sleep(CHECK);
         }
+    }
+    fn set_rate(&mut self, limit: Option<Rate>) {
+        self.sink.set_rate(limit);
     }
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::finishing::Finishing;
 use super::{Sender, unexpected};
 use crate::error_line::error_line;
 use crate::stream::xend::{Frame, Verdict};
@@ -13,6 +14,11 @@ use crate::toolstack::migrate::error::MigrateError;
 use crate::toolstack::migrate::host::SourceHost;
 use crate::toolstack::migrate::stage::{Stage, Step};
 use crate::toolstack::migrate::words::GO;
+
+/// How often it is looked how far the destination is.
+const LOOK_UP: Duration = Duration::from_millis(100);
+/// How many times a dead peer's limit the last word of a peer is waited for that cannot be asked.
+const UNASKABLE: u32 = 10;
 
 impl<H: SourceHost> Sender<'_, H> {
     /// Everything is there: waits until the destination says so, and does meanwhile what it must
@@ -28,8 +34,10 @@ impl<H: SourceHost> Sender<'_, H> {
         }
         self.report.step("rename and journal", started.elapsed());
         let started = Instant::now();
+        let mut finishing = Finishing::start(self.departure.limit);
         loop {
-            match self.ear.next(None) {
+            let left = finishing.left(Instant::now(), self.ear.taken_bytes());
+            match self.ear.next(Some(left.min(LOOK_UP))) {
                 // One that comes late.
                 Some(Heard::Answer(_)) => {}
                 Some(Heard::Ready(None)) if self.version.is_none() => break,
@@ -42,6 +50,10 @@ impl<H: SourceHost> Sender<'_, H> {
                 _ if self.ear.is_cancelled() => return Err(self.tell_cancelled()),
                 Some(Heard::Lost(why) | Heard::Failed(why)) => return Err(MigrateError::Peer(why)),
                 Some(other) => return Err(unexpected(&other)),
+                None if left.is_zero() => {
+                    let text = "it has been sent everything, and does not get ready";
+                    return Err(MigrateError::Peer(text.to_owned()));
+                }
                 None => {}
             }
         }
@@ -90,9 +102,10 @@ impl<H: SourceHost> Sender<'_, H> {
                 self.tear_down()
             }
             Handed::Returned(why) => {
-                drop(guest);
                 self.control.line("migration sender: Trying to resume at our end.");
-                Err(self.take_back(MigrateError::Peer(why)))
+                let error = self.take_back(MigrateError::Peer(why));
+                drop(guest);
+                Err(error)
             }
             Handed::Unknown(why) => {
                 // Nobody needs it to be tracked, whoever it belongs to.
@@ -103,10 +116,13 @@ impl<H: SourceHost> Sender<'_, H> {
     }
 
     fn await_running(&mut self) -> Handed {
-        let wait = self.version.map(|_| self.departure.limit);
+        // Of a xend it can be found out in another way.
+        let wait = self.departure.limit * if self.version.is_some() { 1 } else { UNASKABLE };
+        let deadline = Instant::now() + wait;
         let mut failed = None;
         loop {
-            match self.ear.next(wait) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.ear.next(Some(left)) {
                 Some(Heard::Answer(_)) => {}
                 Some(Heard::Running(timings)) => {
                     self.report.add_destination(&timings);

@@ -1,6 +1,7 @@
 //! The source's side of the conversation.
 
 mod confirmed;
+mod finishing;
 mod handover;
 mod transfer;
 
@@ -24,7 +25,11 @@ use crate::stream::xend::{
 use crate::stream::xl_header::XlHeader;
 use crate::stream::{Place, Source, StreamError, StreamErrorKind};
 use crate::toolstack::journal::{Identity, Journal, Side, SourceRecord, SourceState, now_s};
-use crate::transport::{FdSink, FdSource, Link, Peer};
+use crate::transport::{FdSink, FdSource, Least, Link, Peer};
+
+/// What a receiver has to take, at least, within the time that a silent one is given, if it is to be
+/// told from one that only wants to keep the guest waiting.
+const LEAST_BYTES: u64 = 256 * 1024;
 
 /// A guest that is to leave, and where to.
 #[derive(Clone, Debug)]
@@ -92,7 +97,7 @@ pub fn migrate<H: SourceHost>(
         peer_is_xend: false,
         started_s: now_s(),
     };
-    let (mut report, result) = thread::scope(|scope| {
+    let (mut report, result, is_there) = thread::scope(|scope| {
         let mut sender = Sender {
             host,
             journal,
@@ -109,17 +114,19 @@ pub fn migrate<H: SourceHost>(
         };
         scope.spawn(|| ear.watch());
         let mut source = Source::new(source);
-        let result = sender.greet(&mut source).and_then(|()| {
+        let greeted = sender.greet(&mut source);
+        let is_there = greeted.is_ok();
+        let result = greeted.and_then(|()| {
             scope.spawn(|| ear.listen(source));
             sender.run()
         });
         ear.end();
         sender.clock.end(&mut sender.report);
-        (sender.report, result)
+        (sender.report, result, is_there)
     });
     // One that has done its work may take as long as it likes to end.
     if result.is_err()
-        && let Some(text) = transport.and_then(|t| t.end())
+        && let Some(text) = transport.and_then(|t| if is_there { t.end() } else { t.stop() })
     {
         control.line(text);
     }
@@ -177,7 +184,9 @@ impl<H: SourceHost> Sender<'_, H> {
             return Err(MigrateError::NoReceiver(StreamError { offset: 0, place, kind }));
         }
         // No more passwords from here on: what does not move for long is broken.
-        self.sink.set_limit(Some(self.departure.limit));
+        let limit = self.departure.limit;
+        self.sink.set_limit(Some(limit));
+        self.sink.set_least(Some(Least { bytes: LEAST_BYTES, within: limit }));
         self.reach(Step::Connected);
         Ok(())
     }
@@ -199,13 +208,12 @@ impl<H: SourceHost> Sender<'_, H> {
             Err(error) => return Err(self.take_back(error.into())),
         };
         self.reach(Step::Sending);
+        // What is mapped of a suspended guest is unmapped, which takes time, once it runs again.
         if let Err(error) = self.send(&mut guest) {
-            drop(guest);
             return Err(self.take_back(error));
         }
         self.reach(Step::Sent);
         if let Err(error) = self.await_ready() {
-            drop(guest);
             return Err(self.take_back(error));
         }
         self.hand_over(guest)
@@ -235,9 +243,10 @@ impl<H: SourceHost> Sender<'_, H> {
             Some(Heard::Answer(_)) => {
                 Err(MigrateError::NoAnswer("the destination answers somebody else".to_owned()))
             }
+            // Who cancels hangs up, and that is heard, too.
+            _ if self.ear.is_cancelled() => Err(MigrateError::Cancelled),
             Some(Heard::Lost(why) | Heard::Failed(why)) => Err(MigrateError::Peer(why)),
             Some(other) => Err(unexpected(&other)),
-            None if self.ear.is_cancelled() => Err(MigrateError::Cancelled),
             None => Ok(None),
         }
     }

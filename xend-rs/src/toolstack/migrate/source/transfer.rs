@@ -49,7 +49,8 @@ impl<H: SourceHost> Sender<'_, H> {
             clock: &mut self.clock,
             report: &mut self.report,
         };
-        let mut sink = ConfirmedSink::new(&mut self.sink, self.ear, self.stop, head.len() as u64);
+        let (sent_bytes, limit) = (head.len() as u64, self.departure.limit);
+        let mut sink = ConfirmedSink::new(&mut self.sink, self.ear, self.stop, sent_bytes, limit);
         match save(guest, &mut bridge, &mut sink, &options, self.stop) {
             Ok(saved) => {
                 self.report.add_save(&saved);

@@ -1,0 +1,166 @@
+//! xend against stock `xl` with a guest that writes to half of its memory all the time, more slowly
+//! and faster than the link carries it away.
+
+use anyhow::{Result, ensure};
+use lab::{GuestKind, HostSpec, Hypervisor};
+
+use crate::clean;
+use crate::compare::markdown;
+use crate::comparison::{
+    Figure, Plan, TOOLSTACK_COLUMNS, ToolstackRun, in_pairs, measure_toolstack, rows, show,
+    summarise,
+};
+use crate::machine::Circumstances;
+use crate::rig::{ASK, Ground, Place, Rig};
+use crate::toolstack::Toolstack;
+
+/// Slow enough that the link is the bottleneck, and not the emulated processors.
+const LINK_MBIT: u32 = 40;
+const PAGE_BITS: f64 = 4096.0 * 8.0;
+const MEMORY_MIB: u32 = 200;
+/// Half of the memory.
+const HOT_MIB: u32 = 100;
+const VERIFIED_MIB: u32 = 104;
+
+/// A writer, and what is asked of its migration.
+struct Case {
+    /// What it writes, through what the link carries.
+    speed: f64,
+    /// Further options of `xend migrate`.
+    options: &'static str,
+    /// Ratios that are to be reached: the name of a column, and the most that it may be.
+    bounds: &'static [(&'static str, f64)],
+}
+
+const LAST_PASS: &str = "pages in the last pass";
+const WIRE: &str = "on the wire, MiB";
+const GAP: &str = "client gap, ms";
+
+const CASES: &[Case] = &[
+    Case { speed: 0.8, options: "", bounds: &[(LAST_PASS, 0.10), (WIRE, 1.05)] },
+    Case { speed: 2.0, options: "", bounds: &[(WIRE, 0.55), (GAP, 1.15)] },
+];
+
+/// Boots two hosts with shadow paging and migrates a guest `pairs` times with xend and with xl for
+/// each speed of its writer.
+///
+/// # Errors
+/// When a migration fails, a page is wrong or something is left behind. That a ratio is missed is
+/// told, and no error: it is a measurement.
+pub fn run(pairs: u32) -> Result<()> {
+    let ground = Ground::prepare()?;
+    let rig = ground.boot(HostSpec::new(Hypervisor::Shadow))?;
+    lab::end_tidily_on_signals()?;
+    compare(&rig, pairs).inspect_err(|_| rig.lab().keep_logs())
+}
+
+fn compare(rig: &Rig, pairs: u32) -> Result<()> {
+    let circumstances = Circumstances::now(rig.host(Place::A))?;
+    let mut text = format!(
+        "# A busy guest: xend against xl, {pairs} pairs each\n\n\
+         A PV guest of {MEMORY_MIB} MiB writes to pages chosen evenly at random from {HOT_MIB} MiB, \
+         each anew as a whole; {VERIFIED_MIB} MiB of it are verified after each migration. The link \
+         carries {LINK_MBIT} Mbit/s. xend by TCP, xl through a pipe, in alternating order.\n\n\
+         ## Circumstances\n{}\n",
+        circumstances.markdown()
+    );
+    for case in CASES {
+        let figures = case.measure(rig, pairs)?;
+        text.push_str(&case.told(&figures));
+        // After each, for a run that is cut short.
+        super::keep("busy", &circumstances, &text)?;
+    }
+    println!("\nkept in {}", super::keep("busy", &circumstances, &text)?.display());
+    Ok(())
+}
+
+impl Case {
+    fn plan(&self, pairs: u32) -> Plan {
+        let pages_per_s = self.speed * f64::from(LINK_MBIT) * 1e6 / PAGE_BITS;
+        Plan {
+            pairs,
+            kind: "pv".to_owned(),
+            memory_mib: MEMORY_MIB,
+            verified_mib: VERIFIED_MIB,
+            hot_mib: HOT_MIB,
+            writes_per_s: pages_per_s as u32,
+            link_mbit: LINK_MBIT,
+            disk: false,
+            options: self.options.to_owned(),
+        }
+    }
+
+    fn measure(&self, rig: &Rig, pairs: u32) -> Result<Vec<Figure>> {
+        let plan = self.plan(pairs);
+        plan.check()?;
+        let guest = rig.host(Place::A).create_guest(&plan.guest(GuestKind::Pv))?;
+        rig.lab().link().shape(Some(LINK_MBIT))?;
+        let both = [Toolstack::Xend, Toolstack::Stock];
+        let measure = |rig: &Rig, guest: &lab::Guest, from, toolstack| {
+            measure_toolstack(rig, guest, from, toolstack, self.options)
+        };
+        let say = |pair, run: &ToolstackRun| self.say(pair, run);
+        let pairs = in_pairs(rig, &guest, pairs, both, measure, say)?;
+        rig.lab().link().shape(None)?;
+        let left = clean::leftovers(rig, &[guest.name()])?;
+        ensure!(left.is_empty(), "something was left behind: {}", left.join("; "));
+        rig.host(Place::A).run_ok(&format!("xl destroy {}", guest.name()), ASK)?;
+        let figures = summarise(TOOLSTACK_COLUMNS, &pairs)?;
+        print!("\n{}", show(&figures));
+        Ok(figures)
+    }
+
+    fn say(&self, pair: u32, run: &ToolstackRun) {
+        println!(
+            "{} x the link, pair {pair}, {:>4}: {:.1} s, gap {:.0} ms, {:.1} MiB, {} rounds, {} \
+             pages, {} of them in the last pass",
+            self.speed,
+            run.toolstack,
+            run.total_ms / 1000.0,
+            run.client_gap_ms,
+            run.wire_bytes as f64 / 1_048_576.0,
+            run.rounds,
+            run.pages,
+            run.last_pass_pages,
+        );
+    }
+
+    fn told(&self, figures: &[Figure]) -> String {
+        let ratio = |name: &str| {
+            figures.iter().find(|figure| figure.name == name).map(|it| it.ratio_of_medians)
+        };
+        let bounds: Vec<String> = self
+            .bounds
+            .iter()
+            .map(|&(name, most)| match ratio(name) {
+                Some(ratio) if ratio <= most => {
+                    format!("- {name}: {ratio:.2} x stock's, at most {most} was wanted: reached\n")
+                }
+                Some(ratio) => {
+                    format!("- {name}: {ratio:.2} x stock's, at most {most} was wanted: missed\n")
+                }
+                None => format!("- {name}: not measured\n"),
+            })
+            .collect();
+        format!(
+            "## {} x the link ({} pages/s){}\n{}\n{}\n",
+            self.speed,
+            self.plan(1).writes_per_s,
+            if self.options.is_empty() { String::new() } else { format!(", `{}`", self.options) },
+            bounds.concat(),
+            markdown(&rows(figures)),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CASES, TOOLSTACK_COLUMNS};
+
+    #[test]
+    fn each_bound_is_on_a_figure_that_is_measured() {
+        let is_measured = |name| TOOLSTACK_COLUMNS.iter().any(|column| column.0 == name);
+        assert!(CASES.iter().flat_map(|case| case.bounds).all(|bound| is_measured(bound.0)));
+        assert!(CASES.iter().all(|case| case.plan(5).check().is_ok()));
+    }
+}

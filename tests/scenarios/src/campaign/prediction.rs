@@ -1,0 +1,186 @@
+//! What xend says before a migration, beside what came of it, for writers and links of many kinds.
+
+use anyhow::{Context, Result, ensure};
+use lab::{Guest, GuestKind, GuestSpec, HostSpec, Hypervisor, WorkloadSpec};
+use serde_json::Value;
+
+use crate::clean;
+use crate::compare::{markdown, table};
+use crate::comparison::measure_toolstack;
+use crate::machine::Circumstances;
+use crate::rig::{Ground, Place, Rig};
+use crate::row;
+use crate::statistics::Spread;
+use crate::toolstack::Toolstack;
+use crate::traveller::usual;
+
+const PAGE_BITS: f64 = 4096.0 * 8.0;
+const VERIFIED_MIB: u32 = 64;
+/// What the guest needs besides, and what its kernel loses at each resume.
+const SYSTEM_MIB: u32 = 85;
+const GUEST_LOSS_MIB: u32 = 1;
+
+/// What the link carries, in Mbit/s; what the guest writes, through that; and from how many MiB.
+const MIX: &[(u32, f64, u32)] = &[
+    (40, 0.0, 0),
+    (40, 0.2, 4),
+    (40, 0.5, 32),
+    (40, 0.8, 64),
+    (40, 1.5, 32),
+    (24, 0.0, 0),
+    (24, 0.3, 16),
+    (24, 0.8, 16),
+    (24, 0.6, 64),
+    (24, 2.0, 8),
+];
+
+/// What was foretold of a migration, and what it was.
+struct Run {
+    link_mbit: u32,
+    speed: f64,
+    hot_mib: u32,
+    foretold_total_s: f64,
+    total_s: f64,
+    foretold_stop_ms: f64,
+    stop_ms: f64,
+}
+
+impl Run {
+    fn total_error(&self) -> f64 {
+        (self.foretold_total_s / self.total_s - 1.0).abs()
+    }
+
+    fn stop_error(&self) -> f64 {
+        (self.foretold_stop_ms / self.stop_ms - 1.0).abs()
+    }
+}
+
+/// Boots two hosts with shadow paging and sends a guest to and fro `runs` times, each time with
+/// another writer or another link.
+///
+/// # Errors
+/// When a migration fails, a page is wrong or something is left behind.
+pub fn run(runs: u32) -> Result<()> {
+    let ground = Ground::prepare()?;
+    let rig = ground.boot(HostSpec::new(Hypervisor::Shadow))?;
+    lab::end_tidily_on_signals()?;
+    foretell(&rig, runs).inspect_err(|_| rig.lab().keep_logs())
+}
+
+fn foretell(rig: &Rig, runs: u32) -> Result<()> {
+    let circumstances = Circumstances::now(rig.host(Place::A))?;
+    let memory_mib = VERIFIED_MIB + SYSTEM_MIB + runs * GUEST_LOSS_MIB;
+    let spec = GuestSpec {
+        memory_mib,
+        workload: WorkloadSpec { memory_mib: VERIFIED_MIB, hot_mib: 0, writes_per_s: 0 },
+        ..usual(GuestKind::Pv)
+    };
+    let guest = rig.host(Place::A).create_guest(&spec)?;
+    let mut from = Place::A;
+    let mut done = Vec::new();
+    for &(link_mbit, speed, hot_mib) in MIX.iter().cycle().take(runs as usize) {
+        let run = migrate(rig, &guest, from, (link_mbit, speed, hot_mib))?;
+        println!(
+            "{link_mbit} Mbit/s, {speed} x from {hot_mib} MiB: total {:.1} s, foretold {:.1} s; \
+             stop {:.0} ms, foretold {:.0} ms",
+            run.total_s, run.foretold_total_s, run.stop_ms, run.foretold_stop_ms
+        );
+        done.push(run);
+        from = from.other();
+    }
+    rig.lab().link().shape(None)?;
+    let left = clean::leftovers(rig, &[guest.name()])?;
+    ensure!(left.is_empty(), "left behind: {}", left.join("; "));
+    let error = |error: fn(&Run) -> f64| {
+        Spread::of(done.iter().map(|run| error(run) * 100.0)).context("nothing was measured")
+    };
+    let (total, stop) = (error(Run::total_error)?, error(Run::stop_error)?);
+    let rows = rows(&done);
+    print!("\n{}", table(&rows));
+    let text = format!(
+        "# What xend foretells, {runs} times\n\n\
+         A PV guest of {memory_mib} MiB, {VERIFIED_MIB} MiB of it verified after each migration, \
+         goes to and fro by TCP. Before round 0 xend says how long it will take, and how long the \
+         guest will stand still at the source.\n\n## Circumstances\n{}\n## Result\n\
+         - total time: off by {:.0} % in the median ({:.0} to {:.0} %)\n\
+         - stop: off by {:.0} % in the median ({:.0} to {:.0} %)\n- wrong pages: 0\n\n{}",
+        circumstances.markdown(),
+        total.median,
+        total.low,
+        total.high,
+        stop.median,
+        stop.low,
+        stop.high,
+        markdown(&rows),
+    );
+    println!("\nkept in {}", super::keep("prediction", &circumstances, &text)?.display());
+    Ok(())
+}
+
+fn migrate(rig: &Rig, guest: &Guest, from: Place, mix: (u32, f64, u32)) -> Result<Run> {
+    let (link_mbit, speed, hot_mib) = mix;
+    let pages_per_s = speed * f64::from(link_mbit) * 1e6 / PAGE_BITS;
+    guest.set_writes(pages_per_s as u32, hot_mib)?;
+    rig.lab().link().shape(Some(link_mbit))?;
+    let run = measure_toolstack(rig, guest, from, Toolstack::Xend, "")?;
+    let report = run.report.context("xend kept no report")?;
+    let foretold = &report["prediction"];
+    let number = |from: &Value, name: &str| {
+        from[name].as_f64().with_context(|| format!("the report has no {name}: {report}"))
+    };
+    Ok(Run {
+        link_mbit,
+        speed,
+        hot_mib,
+        foretold_total_s: number(foretold, "total_ms")? / 1000.0,
+        total_s: number(&report, "total_ms")? / 1000.0,
+        foretold_stop_ms: number(foretold, "stopped_ms")?,
+        stop_ms: number(&report, "stopped_ms")?,
+    })
+}
+
+fn rows(runs: &[Run]) -> Vec<Vec<String>> {
+    let mut rows = vec![row![
+        "link, Mbit/s",
+        "written, through it",
+        "from, MiB",
+        "total, s",
+        "foretold",
+        "stop, ms",
+        "foretold"
+    ]];
+    for run in runs {
+        rows.push(row![
+            run.link_mbit,
+            run.speed,
+            run.hot_mib,
+            format!("{:.1}", run.total_s),
+            format!("{:.1}", run.foretold_total_s),
+            format!("{:.0}", run.stop_ms),
+            format!("{:.0}", run.foretold_stop_ms)
+        ]);
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Run, rows};
+
+    #[test]
+    fn an_error_is_the_same_whichever_way_it_goes() {
+        let run = |foretold_total_s| Run {
+            link_mbit: 40,
+            speed: 0.5,
+            hot_mib: 8,
+            foretold_total_s,
+            total_s: 10.0,
+            foretold_stop_ms: 300.0,
+            stop_ms: 300.0,
+        };
+        assert!((run(12.0).total_error() - 0.2).abs() < 1e-9);
+        assert!((run(8.0).total_error() - 0.2).abs() < 1e-9);
+        assert!(run(8.0).stop_error() < 1e-9);
+        assert_eq!(rows(&[run(8.0)])[1], ["40", "0.5", "8", "10.0", "8.0", "300", "300"]);
+    }
+}

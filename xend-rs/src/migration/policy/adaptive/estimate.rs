@@ -1,0 +1,227 @@
+//! What the rounds so far say about the guest and the link.
+
+use std::time::Duration;
+
+use super::super::{CpuShare, History, Round};
+use super::Settings;
+use crate::hypervisor::types::PAGE_SIZE;
+use crate::migration::dirty_curve::{Sample, Saturation};
+use crate::migration::rate::Rate;
+
+/// What a page takes on the wire: its contents and the 8 bytes that say which it is.
+pub(crate) const PAGE_BYTES: u64 = PAGE_SIZE as u64 + 8;
+
+/// Rounds that the guest's writing is judged by. Older ones tell of a guest that is no more.
+const RECENT_ROUNDS: usize = 6;
+/// What a round counts, beside the one after it.
+const AGEING: f64 = 0.5;
+/// What a probe before round 0 counts, beside the last round.
+const PROBE_WEIGHT: f64 = 0.5;
+/// A round that reached this share of its limit was held back by it, and not by the link.
+const AT_THE_LIMIT: f64 = 0.85;
+/// What a round must have sent for its rate to be believed by itself.
+const TELLING_BYTES: u64 = 256 * 1024;
+/// Where no round has sent anything yet: a link as most hosts have.
+const ASSUMED: Rate = Rate::GIGABIT;
+/// What is left adds nothing to a stop when it takes less than this share of what a stop costs anyway.
+const UNNOTICED: f64 = 0.1;
+
+/// The last round and what is to be expected of the next.
+pub(super) struct Estimate<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) rounds: &'a [Round],
+    pub(super) last: &'a Round,
+    /// Pages that the receiver lacks. `None` where nobody knows yet: after round 0, where nobody
+    /// notes writes.
+    pub(super) unsent_pages: Option<f64>,
+    /// Pages per second that the last pass will reach.
+    last_pass_rate: f64,
+    /// How much of what is unsent a round sends: the rest is put off or held back.
+    sent_share: f64,
+    /// The time that a round takes besides sending, in seconds.
+    overhead: f64,
+    /// How the guest writes with all of its processors.
+    writes: Option<Saturation>,
+}
+
+impl<'a> Estimate<'a> {
+    /// `None` before the first round.
+    pub(super) fn new(settings: &'a Settings, history: &History<'a>) -> Option<Self> {
+        let rounds = history.rounds;
+        let last = rounds.last()?;
+        let link = link_rate(rounds).as_bytes_per_s();
+        let most = settings.bandwidth_max.map_or(u64::MAX, Rate::as_bytes_per_s);
+        let sending = last.sent_bytes as f64 / limited(link, last.limit) as f64;
+        Some(Self {
+            settings,
+            rounds,
+            last,
+            unsent_pages: unsent_after(rounds, rounds.len() - 1),
+            last_pass_rate: (link.min(most)) as f64 / PAGE_BYTES as f64,
+            sent_share: sent_share(rounds),
+            overhead: (last.duration.as_secs_f64() - sending).max(0.0),
+            writes: Saturation::fit(&samples(history)),
+        })
+    }
+
+    /// Pages that the guest dirtied in the last round.
+    pub(super) fn dirtied_pages(&self) -> u64 {
+        dirtied_in(self.rounds, self.rounds.len() - 1).unwrap_or(0)
+    }
+
+    /// How long the guest would stand still if it were stopped now.
+    pub(super) fn downtime(&self) -> Option<Duration> {
+        let pages = self.unsent_pages? + self.written_before_the_stop(self.unsent_pages?);
+        let seconds = (pages / self.last_pass_rate).min(1e9);
+        Some(self.settings.fixed_stop + self.scan() + Duration::from_secs_f64(seconds))
+    }
+
+    /// What the last pass takes to find out what has changed, where nobody notes writes: it looks at
+    /// all of memory then, as the rounds did that found next to nothing.
+    fn scan(&self) -> Duration {
+        let unnoted = self.last.dirtied_pages.is_none() && self.rounds.len() > 1;
+        if unnoted { Duration::from_secs_f64(self.overhead.min(1e9)) } else { Duration::ZERO }
+    }
+
+    /// Pages that the last pass may have at most, for the stop to be as short as is wanted, or, where
+    /// it cannot be, for them not to matter.
+    pub(super) fn goal_pages(&self) -> f64 {
+        let fixed = self.settings.fixed_stop + self.scan();
+        let unnoticed = fixed.as_secs_f64() * UNNOTICED * self.last_pass_rate;
+        (self.affordable_pages() - self.written_before_the_stop(0.0)).max(unnoticed)
+    }
+
+    /// Pages that the last pass has the time for within the target.
+    pub(super) fn affordable_pages(&self) -> f64 {
+        let fixed = self.settings.fixed_stop + self.scan();
+        self.settings.downtime_target.saturating_sub(fixed).as_secs_f64() * self.last_pass_rate
+    }
+
+    /// What the guest writes, besides `unsent` pages, until it has heard that it is to stop.
+    fn written_before_the_stop(&self, unsent: f64) -> f64 {
+        let Some(writes) = self.writes else { return 0.0 };
+        let seconds = self.settings.suspend_delay.as_secs_f64() * share(self.last.cpu_share);
+        writes.pages_in(seconds) * (1.0 - unsent / writes.working_set_pages).max(0.0)
+    }
+
+    /// Pages that another round will send.
+    pub(super) fn next_sent_pages(&self, unsent: f64) -> f64 {
+        unsent * self.sent_share
+    }
+
+    /// Pages that will be unsent after another round: of `unsent` pages, at no more than `limit`,
+    /// with the guest left with `cpu_share`.
+    pub(super) fn unsent_after_another(
+        &self,
+        unsent: f64,
+        limit: Option<Rate>,
+        cpu_share: CpuShare,
+    ) -> f64 {
+        let Some(writes) = self.writes else { return 0.0 };
+        let limit = limit.map_or(f64::INFINITY, |l| l.as_bytes_per_s() as f64 / PAGE_BYTES as f64);
+        let sent = self.next_sent_pages(unsent);
+        let seconds = sent / self.last_pass_rate.min(limit) + self.overhead;
+        writes.pages_in(seconds * share(cpu_share))
+    }
+
+    /// Whether enough of the guest was seen to tell where its writing levels off.
+    pub(super) fn knows_the_guest(&self, probed: bool) -> bool {
+        probed || self.rounds.len() > 1
+    }
+
+    /// What was unsent after each round, as far as that is known.
+    pub(super) fn residues(&self) -> impl Iterator<Item = (&Round, f64)> {
+        let known = |(at, round)| Some((round, unsent_after(self.rounds, at)?));
+        self.rounds.iter().enumerate().filter_map(known)
+    }
+}
+
+/// A share as a factor.
+pub(super) fn share(cpu_share: CpuShare) -> f64 {
+    f64::from(cpu_share.as_percent()) / 100.0
+}
+
+/// Pages dirtied in round `at`. Where nobody notes them, those that a round found changed and sent
+/// were dirtied about while it and the one before it lasted; in round 0 everything is sent.
+fn dirtied_in(rounds: &[Round], at: usize) -> Option<u64> {
+    rounds[at].dirtied_pages.or((at > 0).then_some(rounds[at].sent_pages))
+}
+
+/// Pages unsent after round `at`. Where nobody notes writes, as many as were found this time will be
+/// found the next.
+fn unsent_after(rounds: &[Round], at: usize) -> Option<f64> {
+    let round = &rounds[at];
+    let unnoted = if round.dirtied_pages.is_some() { 0 } else { dirtied_in(rounds, at)? };
+    Some(round.unsent_pages as f64 + unnoted as f64)
+}
+
+/// What of the unsent pages the last round sent.
+fn sent_share(rounds: &[Round]) -> f64 {
+    let Some(before) = rounds.len().checked_sub(2) else { return 1.0 };
+    match unsent_after(rounds, before) {
+        Some(unsent) if unsent >= 1.0 => {
+            (rounds[before + 1].sent_pages as f64 / unsent).clamp(0.02, 1.0)
+        }
+        _ => 1.0,
+    }
+}
+
+/// What the link takes: what rounds reached, the larger and the later ones counting for more, since
+/// small ones are mostly waiting; and at least what any round reached that was held back by its limit.
+fn link_rate(rounds: &[Round]) -> Rate {
+    let (mut bytes, mut seconds, mut proven) = (0.0, 0.0, 0);
+    for (age, round) in rounds.iter().rev().enumerate() {
+        let weight = round.sent_bytes as f64 * 0.8_f64.powi(age as i32);
+        bytes += weight * round.sent_bytes as f64;
+        seconds += weight * round.duration.as_secs_f64();
+        let Some(reached) = Rate::of(round.sent_bytes, round.duration) else { continue };
+        let at_limit =
+            |l: Rate| reached.as_bytes_per_s() as f64 >= AT_THE_LIMIT * l.as_bytes_per_s() as f64;
+        if round.sent_bytes >= TELLING_BYTES && round.limit.is_some_and(at_limit) {
+            proven = proven.max(reached.as_bytes_per_s());
+        }
+    }
+    if bytes > 0.0 && seconds > 0.0 {
+        Rate::bytes_per_s(((bytes / seconds) as u64).max(proven))
+    } else {
+        ASSUMED
+    }
+}
+
+fn limited(rate: u64, limit: Option<Rate>) -> u64 {
+    limit.map_or(rate, |limit| rate.min(limit.as_bytes_per_s()))
+}
+
+/// How many pages were written in how much time: in the last rounds, and in a probe. A guest that
+/// was left with a share of its processors had that share of the time.
+fn samples(history: &History<'_>) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    let rounds = history.rounds;
+    for (age, at) in (0..rounds.len()).rev().take(RECENT_ROUNDS).enumerate() {
+        let Some(pages) = dirtied_in(rounds, at) else { continue };
+        samples.push(Sample {
+            seconds: seconds_of_writing(rounds, at) * share(rounds[at].cpu_share),
+            pages: pages as f64,
+            weight: AGEING.powi(age as i32),
+        });
+    }
+    let points = history.probe.map_or(&[][..], |curve| curve.points());
+    let weight = PROBE_WEIGHT * AGEING.powi(rounds.len() as i32 - 1) / points.len().max(1) as f64;
+    samples.extend(points.iter().map(|point| Sample {
+        seconds: point.window.as_secs_f64(),
+        pages: point.pages,
+        weight,
+    }));
+    samples
+}
+
+/// The time in which the pages were written that are counted for round `at`. Where writes are not
+/// noted they are found by looking at each page once in a round: on average from the middle of the
+/// round before to the middle of this one.
+fn seconds_of_writing(rounds: &[Round], at: usize) -> f64 {
+    let seconds = rounds[at].duration.as_secs_f64();
+    match (rounds[at].dirtied_pages, at.checked_sub(1)) {
+        (None, Some(before)) => (rounds[before].duration.as_secs_f64() + seconds) / 2.0,
+        _ => seconds,
+    }
+}
