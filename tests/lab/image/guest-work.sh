@@ -10,6 +10,7 @@ for argument in $(cat /proc/cmdline); do
     lab.disk=*) disk=${argument#lab.disk=} ;;
     lab.process=*) processes="$processes ${argument#lab.process=}" ;;
     lab.cache=*) cache=${argument#lab.cache=} ;;
+    lab.agent) agent=yes ;;
     lab.simd=*) simd=${argument#lab.simd=} ;;
     esac
 done
@@ -37,6 +38,8 @@ if ! /lab/bin/simd-check "$simd"; then
     echo "LAB-FAILED the emulator corrupts SIMD registers"
     exit 1
 fi
+# A guest that helps to move it. What dies is not started again: a test may want it so.
+[ -z "$agent" ] || /lab/bin/xend-agent &
 # ROLE:MIB:PAGES_PER_S:PORT each.
 for process in $processes; do
     # shellcheck disable=SC2046

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::hypervisor::types::PAGE_SIZE;
+use crate::migration::progress::Progress;
+
 /// How often it is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
 /// A change by less is not worth telling.
@@ -16,9 +19,21 @@ const LEAST: f64 = 256.0 * 1024.0;
 pub struct LinkShare {
     last: Option<(Instant, u64)>,
     told: Option<f64>,
+    /// Of the rounds before.
+    earlier_pages: u64,
+    round_pages: u64,
 }
 
 impl LinkShare {
+    /// The same from how far the rounds are.
+    pub fn progress(&mut self, now: Instant, progress: &Progress) -> Option<u64> {
+        if progress.done_pages < self.round_pages {
+            self.earlier_pages += self.round_pages;
+        }
+        self.round_pages = progress.done_pages;
+        self.sent(now, (self.earlier_pages + self.round_pages) * PAGE_SIZE as u64)
+    }
+
     /// So many bytes have been sent by `now`. What the guest's processes may write together, in bytes
     /// a second, if it is to be told.
     pub fn sent(&mut self, now: Instant, total_bytes: u64) -> Option<u64> {
@@ -45,7 +60,25 @@ impl LinkShare {
 mod tests {
     use super::*;
 
+    use crate::migration::progress::Stage;
+
     const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn rounds_add_up() {
+        let start = Instant::now();
+        let mut share = LinkShare::default();
+        let mut at = |second, round, done_pages| {
+            let stage = Stage::PreCopy { round };
+            let progress = Progress { stage, done_pages, total_pages: 5000 };
+            share.progress(start + Duration::from_secs(second), &progress)
+        };
+        assert_eq!(at(0, 0, 0), None);
+        assert_eq!(at(1, 0, 1024), Some(2 * MIB));
+        assert_eq!(at(2, 0, 2048), None);
+        assert_eq!(at(2, 1, 0), None);
+        assert_eq!(at(3, 1, 512), Some(MIB));
+    }
 
     #[test]
     fn half_of_what_the_link_carries() {

@@ -13,9 +13,10 @@ use crate::toolstack::journal::{Journal, SourceRecord, SourceState};
 use crate::toolstack::migrate::control::{Control, Event};
 use crate::toolstack::migrate::ear::Heard;
 use crate::toolstack::migrate::error::MigrateError;
-use crate::toolstack::migrate::host::SourceHost;
+use crate::toolstack::migrate::host::{Agent, SourceHost};
 use crate::toolstack::migrate::report::{Clock, Report};
 use crate::toolstack::migrate::stage::{Stage, Step};
+use crate::toolstack::notify::LinkShare;
 
 /// How long the peer's last words are waited for once the connection broke.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -46,6 +47,8 @@ impl<H: SourceHost> Sender<'_, H> {
             control: self.control,
             record: &mut self.record,
             stop: self.stop,
+            agent: &*self.agent,
+            share: LinkShare::default(),
             clock: &mut self.clock,
             report: &mut self.report,
         };
@@ -100,6 +103,8 @@ struct Bridge<'a, H> {
     control: &'a Control,
     record: &'a mut SourceRecord,
     stop: &'a Cancel,
+    agent: &'a dyn Agent,
+    share: LinkShare,
     clock: &'a mut Clock,
     report: &'a mut Report,
 }
@@ -112,6 +117,7 @@ impl<H: SourceHost> SourceToolstack for Bridge<'_, H> {
             .write_source(self.record)
             .map_err(|e| ToolstackError::Failed { request, source: e.into() })?;
         self.control.steps.reach(Step::Suspending);
+        self.agent.suspending();
         self.clock.stopped = Some(Instant::now());
         self.host
             .suspend(self.record.domid(), self.stop)
@@ -135,6 +141,11 @@ impl<H: SourceHost> SourceToolstack for Bridge<'_, H> {
             progress::Stage::PreCopy { .. } | progress::Stage::Receiving => Stage::PreCopy,
             progress::Stage::StopAndCopy | progress::Stage::Verify => Stage::StopAndCopy,
         };
+        if stage == Stage::PreCopy
+            && let Some(rate_bytes_per_s) = self.share.progress(Instant::now(), progress)
+        {
+            self.agent.pre_copy(rate_bytes_per_s);
+        }
         if progress.done_pages == 0 {
             self.clock.enter(stage, self.report);
             (self.control.show)(&Event::Stage(stage));
