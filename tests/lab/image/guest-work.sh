@@ -11,6 +11,7 @@ for argument in $(cat /proc/cmdline); do
     lab.process=*) processes="$processes ${argument#lab.process=}" ;;
     lab.cache=*) cache=${argument#lab.cache=} ;;
     lab.agent) agent=yes ;;
+    lab.agent=doomed) agent=doomed ;;
     lab.simd=*) simd=${argument#lab.simd=} ;;
     esac
 done
@@ -38,7 +39,13 @@ if ! /lab/bin/simd-check "$simd"; then
     echo "LAB-FAILED the emulator corrupts SIMD registers"
     exit 1
 fi
-# A guest that helps to move it. What dies is not started again: a test may want it so.
+# A guest that helps to move it; a doomed agent is killed in the middle of that. What dies is not
+# started again.
+if [ "$agent" = doomed ]; then
+    mkdir -p /etc/xend-agent/prepare.d
+    printf '#!/bin/sh\n(sleep 5; kill -9 %s) &\n' '$PPID' >/etc/xend-agent/prepare.d/doom
+    chmod 755 /etc/xend-agent/prepare.d/doom
+fi
 [ -z "$agent" ] || /lab/bin/xend-agent &
 # ROLE:MIB:PAGES_PER_S:PORT each.
 for process in $processes; do
