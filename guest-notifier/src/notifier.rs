@@ -202,7 +202,12 @@ impl<S: Store, B: Bell> Notifier<S, B> {
         let started = Instant::now();
         self.say(Word::Prepare(order))?;
         let seen_by = Some(started + SEEN_WITHIN.min(wish.deadline));
-        Ok(match self.hear(seen_by, started + wish.deadline, cancelled)? {
+        let heard = self.hear(seen_by, started + wish.deadline, cancelled)?;
+        if matches!(heard, Heard::Reply(_)) {
+            // The agent has closed it by now.
+            self.bell = None;
+        }
+        Ok(match heard {
             Heard::Reply(Reply::Done { freed_kib, hooks_failed, soft_dirty, .. }) => {
                 Outcome::Prepared(Prepared { freed_kib, hooks_failed, soft_dirty })
             }

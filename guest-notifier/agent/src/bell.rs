@@ -38,6 +38,10 @@ mod raw {
 }
 
 /// A bound event channel.
+///
+/// **It must be dropped before the guest is suspended.** A guest that arrives somewhere has none of its
+/// channels any more, and Linux (6.1 at least) runs into a `BUG` when one is closed that was bound
+/// before.
 #[derive(Debug)]
 pub struct Bell {
     device: File,

@@ -91,6 +91,8 @@ impl<S: Store, D: Deeds> Session<S, D> {
             self.publish()?;
         }
         if let Some(reply) = self.deeds.prepared() {
+            // Long before the guest stops: see `Bell`.
+            self.store.listen(None);
             let actions = self.machine.prepared(reply);
             self.carry_out(actions)?;
         }
@@ -119,6 +121,7 @@ impl<S: Store, D: Deeds> Session<S, D> {
                     Ok(())
                 }
                 Action::Share(share) => {
+                    self.store.listen(None);
                     self.deeds.share(&share);
                     Ok(())
                 }
