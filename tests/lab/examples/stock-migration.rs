@@ -68,6 +68,7 @@ fn to_and_fro(
         disk: true,
         processes: Vec::new(),
         cache_mib: 0,
+        agent: false,
     };
     let start = Instant::now();
     let guest = lab.host("a")?.create_guest(&spec)?;

@@ -10,6 +10,8 @@ for argument in $(cat /proc/cmdline); do
     lab.disk=*) disk=${argument#lab.disk=} ;;
     lab.process=*) processes="$processes ${argument#lab.process=}" ;;
     lab.cache=*) cache=${argument#lab.cache=} ;;
+    lab.agent) agent=yes ;;
+    lab.agent=doomed) agent=doomed ;;
     lab.simd=*) simd=${argument#lab.simd=} ;;
     esac
 done
@@ -37,6 +39,14 @@ if ! /lab/bin/simd-check "$simd"; then
     echo "LAB-FAILED the emulator corrupts SIMD registers"
     exit 1
 fi
+# A guest that helps to move it; a doomed agent is killed in the middle of that. What dies is not
+# started again.
+if [ "$agent" = doomed ]; then
+    mkdir -p /etc/xend-agent/prepare.d
+    printf '#!/bin/sh\n(sleep 5; kill -9 %s) &\n' '$PPID' >/etc/xend-agent/prepare.d/doom
+    chmod 755 /etc/xend-agent/prepare.d/doom
+fi
+[ -z "$agent" ] || /lab/bin/xend-agent &
 # ROLE:MIB:PAGES_PER_S:PORT each.
 for process in $processes; do
     # shellcheck disable=SC2046

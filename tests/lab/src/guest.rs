@@ -64,6 +64,8 @@ pub struct GuestSpec {
     pub processes: Vec<ProcessSpec>,
     /// How much of the disk is read into the guest's page cache at its start, in MiB.
     pub cache_mib: u32,
+    /// Whether `xend-agent` runs in it.
+    pub agent: bool,
 }
 
 /// A process of a guest besides its workload.
@@ -170,6 +172,7 @@ impl GuestSpec {
             0 => String::new(),
             mib => format!(" lab.cache={mib}"),
         };
+        let agent_argument = if self.agent { " lab.agent" } else { "" };
         format!(
             "name = \"{name}\"\n\
              type = \"{kind}\"\n\
@@ -179,7 +182,7 @@ impl GuestSpec {
              ramdisk = \"/lab/guest/initramfs\"\n\
              extra = \"console=hvc0 quiet mitigations=off lab.ip={ip} lab.memory={memory_mib} \
              lab.hot={hot_mib} lab.writes={writes_per_s} lab.simd={SIMD_CHECK_SECONDS}\
-             {disk_argument}{processes}{cache_argument}\"\n\
+             {disk_argument}{processes}{cache_argument}{agent_argument}\"\n\
              {disk}\
              vif = [ \"mac={mac},bridge=xenbr0,ip={ip}\" ]\n\
              # Emulated time-stamp reads are slow, and the emulator gets RDTSCP wrong.\n\

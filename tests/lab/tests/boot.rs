@@ -49,6 +49,7 @@ fn pv_guest() -> GuestSpec {
         disk: true,
         processes: Vec::new(),
         cache_mib: 0,
+        agent: false,
     }
 }
 

@@ -31,6 +31,7 @@ pub fn usual(kind: GuestKind) -> GuestSpec {
         disk: false,
         processes: Vec::new(),
         cache_mib: 0,
+        agent: false,
     }
 }
 

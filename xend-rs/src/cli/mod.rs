@@ -5,6 +5,7 @@
 //! `run(&Args) -> Result<ExitCode, Failure>` with one entry in the table of commands.
 
 mod affinity;
+mod agent;
 mod args;
 mod c_numbers;
 mod columns;

@@ -16,6 +16,7 @@ mod host;
 pub mod journal;
 pub mod migrate;
 pub mod monitor;
+pub mod notify;
 pub mod probe;
 pub mod stun;
 pub mod userdata;

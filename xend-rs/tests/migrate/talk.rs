@@ -107,6 +107,34 @@ fn all_problems_are_told_and_nothing_is_touched() {
 }
 
 #[test]
+fn the_guests_agent_hears_of_it_before_its_writes_are_tracked_and_after() {
+    let (source, destination) = (Host::with_guest(), Host::empty());
+    let (sender, receiver) = (Process::start(&source, None), Process::start(&destination, None));
+    let ((_, result), _) =
+        between(&sender, &receiver, &departure(Peer::Tcp("b".to_owned())), &Control::quiet());
+    result.unwrap();
+    assert_eq!(sender.told.list(), ["prepare", "(opened)", "suspending", "(suspended)"]);
+
+    // It stays: the agent may take memory back when nobody tracks it any more.
+    let (source, destination) = (Host::with_guest(), Host::empty());
+    let mut sender = Process::start(&source, None);
+    sender.suspends_late = true;
+    let receiver = Process::start(&destination, None);
+    let ((_, result), _) =
+        between(&sender, &receiver, &departure(Peer::Tcp("b".to_owned())), &Control::quiet());
+    assert!(result.is_err());
+    let told = sender.told.list();
+    assert_eq!(told[..4], ["prepare", "(opened)", "suspending", "(suspended)"]);
+    assert_eq!(told[4..], ["(not tracked)", "cancelled"]);
+
+    // It is not asked for its help where it is not going to be moved.
+    let sender = Process::start(&source, None);
+    let departure = Departure { check_only: true, ..departure(Peer::Tcp("b".to_owned())) };
+    let _ = between(&sender, &receiver, &departure, &Control::quiet());
+    assert_eq!(sender.told.list(), [""; 0]);
+}
+
+#[test]
 fn to_ask_leaves_nothing_anywhere() {
     let (source, destination) = (Host::with_guest(), Host::empty());
     let (sender, receiver) = (Process::start(&source, None), Process::start(&destination, None));

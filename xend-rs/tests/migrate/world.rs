@@ -17,7 +17,7 @@ use xend_rs::toolstack::journal::{
     Claim, DestinationRecord, DestinationState, FileJournal, Identity, Journal, Side, SourceRecord,
 };
 use xend_rs::toolstack::migrate::host::{
-    DestinationHost, Domains, Findings, Found, HostError, Incoming, SourceHost,
+    Agent, DestinationHost, Domains, Findings, Found, HostError, Incoming, SourceHost,
 };
 use xend_rs::toolstack::migrate::{Departure, Reception};
 use xend_rs::transport::{Link, Peer};
@@ -123,6 +123,42 @@ pub(crate) struct Process {
     pub(crate) suspends_late: bool,
     /// What was mapped of the guest when it was resumed: whether anything was.
     pub(crate) mapped_at_resume: Arc<Mutex<Option<bool>>>,
+    /// What its guest's agent was told, and what happened to the guest meanwhile.
+    pub(crate) told: Told,
+}
+
+/// A guest's agent that only listens.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told(Arc<Mutex<Vec<&'static str>>>);
+
+impl Told {
+    fn note(&self, what: &'static str) {
+        self.0.lock().unwrap().push(what);
+    }
+
+    pub(crate) fn list(&self) -> Vec<&'static str> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Agent for Told {
+    fn prepare(&mut self, limit: Duration, _: &Cancel) -> Option<String> {
+        assert!(limit < LIMIT, "the peer would not wait");
+        self.note("prepare");
+        Some("the guest's agent has prepared".to_owned())
+    }
+
+    fn pre_copy(&self, _: u64) {
+        self.note("pre-copy");
+    }
+
+    fn suspending(&self) {
+        self.note("suspending");
+    }
+
+    fn cancelled(&self) {
+        self.note("cancelled");
+    }
 }
 
 #[derive(Default)]
@@ -145,6 +181,7 @@ impl Process {
             has_log_dirty: true,
             suspends_late: false,
             mapped_at_resume: Arc::default(),
+            told: Told::default(),
         }
     }
 
@@ -229,6 +266,7 @@ impl Domains for Process {
     }
 
     fn stop_tracking(&self, domid: Domid) -> Result<(), HostError> {
+        self.told.note("(not tracked)");
         self.domain(domid, |_| ())
     }
 
@@ -268,6 +306,7 @@ impl SourceHost for Process {
     type Guest = SimSource;
 
     fn open_guest(&self, domid: Domid) -> Result<SimSource, HostError> {
+        self.told.note("(opened)");
         let has_log_dirty = self.has_log_dirty;
         self.domain(domid, |d| {
             let guest = SimSource::new(d.memory.clone(), Faults::none());
@@ -280,9 +319,14 @@ impl SourceHost for Process {
     }
 
     fn suspend(&self, domid: Domid, _: &Cancel) -> Result<(), HostError> {
+        self.told.note("(suspended)");
         let late = self.suspends_late;
         self.domain(domid, |d| if late { d.may_suspend_late = true } else { d.suspend() })?;
         if late { Err(HostError::new("it did not suspend")) } else { Ok(()) }
+    }
+
+    fn agent(&self, _: Domid) -> Box<dyn Agent> {
+        Box::new(self.told.clone())
     }
 }
 

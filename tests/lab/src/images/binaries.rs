@@ -15,15 +15,16 @@ pub(crate) struct Binaries {
     pub(crate) guest_process: PathBuf,
     pub(crate) simd_check: PathBuf,
     pub(crate) relay: PathBuf,
+    pub(crate) agent: PathBuf,
 }
 
 impl Binaries {
-    pub(crate) fn all(&self) -> [&Path; 4] {
-        [&self.guest_workload, &self.guest_process, &self.simd_check, &self.relay]
+    pub(crate) fn all(&self) -> [&Path; 5] {
+        [&self.guest_workload, &self.guest_process, &self.simd_check, &self.relay, &self.agent]
     }
 }
 
-/// Has cargo build the `workload` package, in a target folder of its own: the flags differ from
+/// Has cargo build the `workload` package and the guest's agent, in a target folder of its own: the flags differ from
 /// those of the rest, and would make cargo build everything anew each time.
 pub(crate) fn build() -> Result<Binaries> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -31,7 +32,17 @@ pub(crate) fn build() -> Result<Binaries> {
     let target = workspace.join("target/guest");
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
-        .args(["build", "--quiet", "--release", "-p", "workload", "--target", TARGET])
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "-p",
+            "workload",
+            "-p",
+            "xend-agent",
+            "--target",
+            TARGET,
+        ])
         .arg("--target-dir")
         .arg(&target)
         .current_dir(&workspace)
@@ -44,5 +55,6 @@ pub(crate) fn build() -> Result<Binaries> {
         guest_process: built.join("guest-process"),
         simd_check: built.join("simd-check"),
         relay: built.join("relay"),
+        agent: built.join("xend-agent"),
     })
 }

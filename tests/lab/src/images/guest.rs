@@ -30,7 +30,9 @@ pub(crate) fn build(
     archive.file("init", 0o755, INIT.as_bytes());
     archive.file("etc/inittab", 0o644, INITTAB.as_bytes());
     archive.file("lab/work", 0o755, WORK.as_bytes());
-    for path in [&binaries.guest_workload, &binaries.guest_process, &binaries.simd_check] {
+    let programs =
+        [&binaries.guest_workload, &binaries.guest_process, &binaries.simd_check, &binaries.agent];
+    for path in programs {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let content = fs::read(path).map_err(LabError::file("read", path))?;
         archive.file(&format!("lab/bin/{name}"), 0o755, &content);

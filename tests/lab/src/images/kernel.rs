@@ -33,7 +33,7 @@ pub(crate) const DOM0_MODULES: &[&str] = &[
 ];
 
 /// The modules of a guest.
-pub(crate) const GUEST_MODULES: &[&str] = &["xen-netfront", "xen-blkfront"];
+pub(crate) const GUEST_MODULES: &[&str] = &["xen-netfront", "xen-blkfront", "xen-evtchn"];
 
 /// Writes the kernel as a bare, stripped ELF image.
 ///

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agent;
 mod alone;
 mod damage;
 mod digest;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let with_shadow: Vec<Scenario<World>> = [
         golden::SCENARIOS,
         power::SCENARIOS,
+        agent::SCENARIOS,
         alone::SCENARIOS,
         journeys::PV,
         saves::PV,

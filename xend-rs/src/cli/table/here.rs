@@ -4,9 +4,9 @@
 //! fingers know them. What `xl` does not have comes last.
 
 use super::super::{
-    affinity, config_update, console, create, destroy, devices, dirty_rate, dmesg, info, list,
-    memory, migrate, migrate_receive, monitor, names, poke, power, receive, recover, restore, save,
-    sched, stream, top, uptime, vcpus,
+    affinity, agent, config_update, console, create, destroy, devices, dirty_rate, dmesg, info,
+    list, memory, migrate, migrate_receive, monitor, names, poke, power, receive, recover, restore,
+    save, sched, stream, top, uptime, vcpus,
 };
 use super::{Command, Run};
 
@@ -499,6 +499,20 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
 --keep DOMAIN          It does not run at its destination: resume it here.\n\
 --give-up DOMAIN       It runs at its destination: destroy it here.\n\
 --clean                Destroy paused domains that are left of arrivals nobody knows of.",
+        ),
+    },
+    Command {
+        name: "agent",
+        run: Run::Here(agent::run),
+        can_dry_run: false,
+        modifies: false,
+        summary: "Tell whether a guest has an agent that helps to move it",
+        usage: "[options] <Domain>",
+        options: Some(
+            "\
+--rehearse SECONDS     Have it prepare, hold processes for so long, and release them.\n\
+--rate KIB             What its processes may write in a second meanwhile; otherwise 51200.\n\
+--keep-cache           Do not have it drop page cache.",
         ),
     },
     Command {

@@ -7,6 +7,7 @@
 
 pub mod cpu_policy;
 pub mod domain;
+pub mod event_channel;
 pub mod foreign;
 pub mod handles;
 pub mod host;

@@ -19,6 +19,7 @@
 //! preserve            putting a dead one aside for a new one
 //! names               finding and renaming
 //! suspend, resume     stopping it to move, and letting it go on where it is
+//! suspend_channel     asking kernels of old for that by an event
 //! destroy             taking it out of the world
 //! domid_history       ids that must not be used again at once
 //! power, memory, vcpus  what is done to one while it runs
@@ -44,6 +45,7 @@ mod skeleton;
 mod start;
 mod stored;
 mod suspend;
+mod suspend_channel;
 pub mod vcpus;
 
 pub use checks::check;

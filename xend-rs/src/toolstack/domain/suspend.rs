@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::home;
+use super::suspend_channel::SuspendChannel;
 use crate::hypervisor::HypervisorError;
 use crate::hypervisor::types::Domid;
 use crate::hypervisor::xen::xenstore::{Nodes, Watcher, XenstoreError};
@@ -77,6 +78,8 @@ pub enum SuspendError {
 /// How long to sleep at most where no event tells of what is waited for.
 const NAP: Duration = Duration::from_millis(20);
 pub(in crate::toolstack) const REQUEST: &str = "suspend";
+/// How long an event may take that asks for it, before the request is made in xenstore as well.
+const BY_EVENT: Duration = Duration::from_secs(5);
 
 /// Suspends a guest: returns once all its vCPUs have stopped with that reason.
 ///
@@ -95,6 +98,14 @@ pub fn suspend(
     // Before the request, so that no answer is missed.
     waiting.watcher.watch(&node, "request")?;
     waiting.watcher.watch("@releaseDomain", "release")?;
+    if let Some(channel) = SuspendChannel::open(host, domid) {
+        channel.ask();
+        // By the domain's state: an event is pending as soon as a channel is bound.
+        if waiting.until(BY_EVENT, Waiting::has_stopped)? {
+            return Ok(());
+        }
+        log::warn!("{domid}: it offers to be suspended by an event, and does not");
+    }
     host.store.write(&node, REQUEST)?;
     let answered = waiting.until(limits.answer, |waiting| {
         if waiting.has_stopped()? {

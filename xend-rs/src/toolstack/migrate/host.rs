@@ -4,6 +4,7 @@
 //! any two calls.
 
 use std::error::Error;
+use std::time::Duration;
 
 use crate::hypervisor::types::Domid;
 use crate::hypervisor::{DestinationGuest, RingFrames, SourceGuest};
@@ -83,6 +84,39 @@ pub trait Domains {
     fn start_monitor(&self, domid: Domid) -> Result<(), HostError>;
 }
 
+/// A guest's agent, as it is told of its migration. Nothing that it does or fails to do is an error.
+/// When this is dropped, the agent releases what it holds.
+pub trait Agent {
+    /// Has it prepare, for so long at most, before its writes are tracked. What came of it, in words,
+    /// if there is an agent.
+    fn prepare(&mut self, limit: Duration, cancel: &Cancel) -> Option<String>;
+
+    /// The guest's processes may write so much together, from now on. Does not wait.
+    fn pre_copy(&self, rate_bytes_per_s: u64);
+
+    /// The guest is about to be asked to suspend.
+    fn suspending(&self);
+
+    /// The guest stays, and its writes are not tracked any more.
+    fn cancelled(&self);
+}
+
+/// None: everything is done at once.
+#[derive(Clone, Copy, Debug)]
+pub struct NoAgent;
+
+impl Agent for NoAgent {
+    fn prepare(&mut self, _: Duration, _: &Cancel) -> Option<String> {
+        None
+    }
+
+    fn pre_copy(&self, _: u64) {}
+
+    fn suspending(&self) {}
+
+    fn cancelled(&self) {}
+}
+
 /// The host that a guest leaves.
 pub trait SourceHost: Domains {
     /// The engine's view of a guest.
@@ -97,6 +131,11 @@ pub trait SourceHost: Domains {
 
     /// Suspends it.
     fn suspend(&self, domid: Domid, cancel: &Cancel) -> Result<(), HostError>;
+
+    /// Its agent, if it may have one.
+    fn agent(&self, _domid: Domid) -> Box<dyn Agent> {
+        Box::new(NoAgent)
+    }
 }
 
 /// What a destination thinks of a guest.

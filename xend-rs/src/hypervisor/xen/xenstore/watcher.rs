@@ -71,7 +71,7 @@ impl Watcher {
             if left.is_zero() {
                 return Ok(None);
             }
-            self.sleep(left.min(MAX_NAP))?;
+            self.sleep_with(None, left.min(MAX_NAP))?;
         }
     }
 
@@ -106,12 +106,15 @@ impl Watcher {
         }
     }
 
-    fn sleep(&self, time: Duration) -> Result<()> {
+    /// Sleeps until there may be an event here, or something to read from `other`, at most so long.
+    /// Takes no event.
+    pub fn sleep_with(&self, other: Option<BorrowedFd<'_>>, time: Duration) -> Result<()> {
         // SAFETY: no pointer but the handle is passed.
         let fd = unsafe { sys::xs_fileno(self.store.raw()) };
         // SAFETY: the descriptor is the connection's and stays open while it does.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-        let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+        let mut fds = vec![PollFd::new(fd, PollFlags::POLLIN)];
+        fds.extend(other.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let millis = u16::try_from(time.as_millis().max(1)).unwrap_or(u16::MAX);
         match poll(&mut fds, PollTimeout::from(millis)) {
             Ok(_) | Err(nix::Error::EINTR) => Ok(()),

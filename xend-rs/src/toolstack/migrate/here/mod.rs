@@ -1,5 +1,6 @@
 //! This host, as a migration sees it: its Xen, its xenstore, the toolstack's own rooms.
 
+mod agent;
 mod checks;
 mod departure;
 mod file;
@@ -17,7 +18,7 @@ pub use file::{SaveFileError, Saved, create_file, save_to_file};
 pub use incoming::HereIncoming;
 pub use turn::Turn;
 
-use super::host::{DestinationHost, Domains, Findings, Found, HostError, SourceHost};
+use super::host::{Agent, DestinationHost, Domains, Findings, Found, HostError, SourceHost};
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
 use crate::hypervisor::xen::XenSource;
@@ -200,6 +201,10 @@ impl SourceHost for Here<'_> {
             }
         }
         suspended.map_err(failed("it did not suspend"))
+    }
+
+    fn agent(&self, domid: Domid) -> Box<dyn Agent> {
+        agent::open(self.host, domid)
     }
 }
 

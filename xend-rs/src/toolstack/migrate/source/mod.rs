@@ -6,12 +6,12 @@ mod handover;
 mod transfer;
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::control::{Control, Event};
 use super::ear::{Ear, Heard};
 use super::error::MigrateError;
-use super::host::{HostError, SourceHost};
+use super::host::{Agent, HostError, NoAgent, SourceHost};
 use super::recover::put_back;
 use super::report::{Clock, Report};
 use super::stage::{Stage, Step};
@@ -31,6 +31,10 @@ use crate::transport::{FdSink, FdSource, Least, Link, Peer};
 /// What a receiver has to take, at least, within the time that a silent one is given, if it is to be
 /// told from one that only wants to keep the guest waiting.
 const LEAST_BYTES: u64 = 256 * 1024;
+
+/// How long a guest's agent may take to prepare. The destination waits meanwhile, so it is no more than
+/// a part of the time after which a silent peer is dead.
+const AGENT_LIMIT: Duration = Duration::from_secs(10);
 
 /// A guest that is to leave, and where to.
 #[derive(Clone, Debug)]
@@ -113,6 +117,7 @@ pub fn migrate<H: SourceHost>(
             record,
             version: None,
             capabilities: 0,
+            agent: Box::new(NoAgent),
             report,
             clock,
         };
@@ -160,6 +165,8 @@ struct Sender<'a, H> {
     version: Option<u16>,
     /// What both xends understand beyond it.
     capabilities: u64,
+    /// The guest's own, once it is to be told.
+    agent: Box<dyn Agent>,
     report: Report,
     clock: Clock,
 }
@@ -209,6 +216,7 @@ impl<H: SourceHost> Sender<'_, H> {
         let _claim = claim.map_err(MigrateError::Journal)?.ok_or(MigrateError::Busy)?;
         self.forget_earlier_attempts()?;
         self.note(SourceState::Sending).map_err(MigrateError::Journal)?;
+        self.prepare_guest();
         let mut guest = match self.host.open_guest(self.departure.domid) {
             Ok(guest) => guest,
             Err(error) => return Err(self.take_back(error.into())),
@@ -223,6 +231,17 @@ impl<H: SourceHost> Sender<'_, H> {
             return Err(self.take_back(error));
         }
         self.hand_over(guest)
+    }
+
+    /// Tells the guest that it is going to be moved. One without an agent is not waited for.
+    fn prepare_guest(&mut self) {
+        let started = Instant::now();
+        self.agent = self.host.agent(self.departure.domid);
+        let limit = AGENT_LIMIT.min(self.departure.limit / 3);
+        if let Some(outcome) = self.agent.prepare(limit, self.stop) {
+            self.control.line(format!("migration sender: {outcome}"));
+            self.report.step("prepare the guest", started.elapsed());
+        }
     }
 
     /// Header, configuration and offer.
@@ -304,6 +323,7 @@ impl<H: SourceHost> Sender<'_, H> {
     /// It stays here: as it was before.
     fn take_back(&mut self, after: MigrateError) -> MigrateError {
         let result = put_back(self.host, self.journal, &self.record);
+        self.agent.cancelled();
         self.clock.runs_again(&mut self.report);
         match result {
             Ok(true) => after,

@@ -16,9 +16,10 @@ use crate::toolstack::journal::{Journal, SourceRecord, SourceState};
 use crate::toolstack::migrate::control::{Control, Event};
 use crate::toolstack::migrate::ear::Heard;
 use crate::toolstack::migrate::error::MigrateError;
-use crate::toolstack::migrate::host::{HostError, SourceHost};
+use crate::toolstack::migrate::host::{Agent, HostError, SourceHost};
 use crate::toolstack::migrate::report::{Clock, Report};
 use crate::toolstack::migrate::stage::{Stage, Step};
+use crate::toolstack::notify::LinkShare;
 
 /// How long the peer's last words are waited for once the connection broke.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -53,6 +54,8 @@ impl<H: SourceHost> Sender<'_, H> {
             control: self.control,
             record: &mut self.record,
             stop: self.stop,
+            agent: &*self.agent,
+            share: LinkShare::default(),
             clock: &mut self.clock,
             report: &mut self.report,
         };
@@ -117,6 +120,8 @@ struct Bridge<'a, H> {
     control: &'a Control,
     record: &'a mut SourceRecord,
     stop: &'a Cancel,
+    agent: &'a dyn Agent,
+    share: LinkShare,
     clock: &'a mut Clock,
     report: &'a mut Report,
 }
@@ -132,6 +137,7 @@ impl<H: SourceHost> SourceToolstack for Bridge<'_, H> {
         // To suspend is work for the guest, and what it writes by that is little. Everything before has
         // happened at the old pace.
         let_go(self.host, self.record.domid());
+        self.agent.suspending();
         self.clock.stopped = Some(Instant::now());
         self.host
             .suspend(self.record.domid(), self.stop)
@@ -163,6 +169,11 @@ impl<H: SourceHost> SourceToolstack for Bridge<'_, H> {
             progress::Stage::PreCopy { .. } | progress::Stage::Receiving => Stage::PreCopy,
             progress::Stage::StopAndCopy | progress::Stage::Verify => Stage::StopAndCopy,
         };
+        if stage == Stage::PreCopy
+            && let Some(rate_bytes_per_s) = self.share.progress(Instant::now(), progress)
+        {
+            self.agent.pre_copy(rate_bytes_per_s);
+        }
         if progress.done_pages == 0 {
             self.clock.enter(stage, self.report);
             (self.control.show)(&Event::Stage(stage));

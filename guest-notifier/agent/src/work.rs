@@ -1,0 +1,190 @@
+//! The real thing: what a session does to this guest.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use guest_notifier::protocol::{Cache, PrepareOrder, Reply, Share};
+
+use crate::config::Config;
+use crate::grip::Places;
+use crate::guardian::Guardian;
+use crate::holding::Holding;
+use crate::ledger::{self, Ledger};
+use crate::memory::Files;
+use crate::session::Deeds;
+use crate::{hooks, meter};
+
+/// What is kept of the host's deadline, to answer in time.
+const MARGIN: Duration = Duration::from_millis(300);
+
+/// All that the agent does.
+#[derive(Debug)]
+pub struct Work {
+    config: Arc<Config>,
+    files: Files,
+    places: Places,
+    ledger: Arc<Mutex<Ledger>>,
+    guardian: Guardian,
+    soft_dirty: bool,
+    preparing: Option<Preparing>,
+    holding: Option<Holding>,
+}
+
+#[derive(Debug)]
+struct Preparing {
+    cancel: Arc<AtomicBool>,
+    result: Receiver<Reply>,
+    thread: JoinHandle<()>,
+}
+
+impl Work {
+    /// Nothing is done yet.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        files: Files,
+        places: Places,
+        ledger: Ledger,
+        guardian: Guardian,
+    ) -> Self {
+        let soft_dirty = meter::is_supported();
+        if !soft_dirty {
+            println!("xend-agent: this kernel does not say what a process writes; nobody is held");
+        }
+        Self {
+            config: Arc::new(config),
+            files,
+            places,
+            ledger: Arc::new(Mutex::new(ledger)),
+            guardian,
+            soft_dirty,
+            preparing: None,
+            holding: None,
+        }
+    }
+
+    fn stop_preparing(&mut self) {
+        if let Some(preparing) = self.preparing.take() {
+            preparing.cancel.store(true, Ordering::Relaxed);
+            let _ = preparing.thread.join();
+        }
+    }
+}
+
+impl Deeds for Work {
+    fn prepare(&mut self, order: &PrepareOrder) {
+        self.stop_preparing();
+        let until = Instant::now() + order.deadline().saturating_sub(MARGIN);
+        let cancel = Arc::new(AtomicBool::new(false));
+        let (sender, result) = mpsc::channel();
+        let preparation = Preparation {
+            config: Arc::clone(&self.config),
+            files: self.files.clone(),
+            ledger: Arc::clone(&self.ledger),
+            soft_dirty: self.soft_dirty,
+            order: *order,
+            until,
+            cancel: Arc::clone(&cancel),
+        };
+        let thread = thread::spawn(move || {
+            // Nobody hears it who does not prepare any more.
+            let _ = sender.send(preparation.run());
+        });
+        self.preparing = Some(Preparing { cancel, result, thread });
+    }
+
+    fn prepared(&mut self) -> Option<Reply> {
+        let reply = self.preparing.as_ref()?.result.try_recv().ok()?;
+        self.stop_preparing();
+        Some(reply)
+    }
+
+    fn share(&mut self, share: &Share) {
+        self.stop_preparing();
+        if !self.soft_dirty || !self.config.hold {
+            return;
+        }
+        let rate = f64::from(share.rate_kib_s) * 1024.0;
+        match &self.holding {
+            Some(holding) => holding.set_rate(rate),
+            None => {
+                let allowed = self.config.allowed.clone();
+                let (places, ledger) = (self.places.clone(), Arc::clone(&self.ledger));
+                self.holding = Some(Holding::start(places, ledger, allowed, rate));
+            }
+        }
+    }
+
+    fn still(&mut self) -> u32 {
+        self.holding.as_ref().map_or(0, Holding::still)
+    }
+
+    fn release(&mut self) {
+        self.stop_preparing();
+        self.holding = None;
+        let mut ledger = locked(&self.ledger);
+        // By what is written down, which also covers a thread that ended badly.
+        ledger::release(ledger.folder(), &self.places, &self.files);
+        if let Err(error) = ledger.set_balloon(None) {
+            eprintln!("xend-agent: cannot note that all is released: {error}");
+        }
+    }
+
+    fn alive(&mut self, busy: bool) {
+        if let Err(error) = self.guardian.alive(busy) {
+            eprintln!("xend-agent: there is no guardian, so nothing is held: {error}");
+            self.release();
+        }
+    }
+}
+
+/// What is done before the move, on a thread of its own.
+struct Preparation {
+    config: Arc<Config>,
+    files: Files,
+    ledger: Arc<Mutex<Ledger>>,
+    soft_dirty: bool,
+    order: PrepareOrder,
+    until: Instant,
+    cancel: Arc<AtomicBool>,
+}
+
+impl Preparation {
+    fn run(&self) -> Reply {
+        let Self { config, order, cancel, .. } = self;
+        let hooks = hooks::run(&config.hooks, config.hook_limit, self.until, cancel);
+        if order.cache == Cache::Drop
+            && config.cache
+            && let Err(error) = self.files.drop_cache()
+        {
+            return Reply::Failed(format!("cannot drop page cache: {error}"));
+        }
+        let mut freed_kib = 0;
+        if order.balloon && config.balloon && !cancel.load(Ordering::Relaxed) {
+            match self.give_back() {
+                Ok(kib) => freed_kib = kib,
+                Err(error) => return Reply::Failed(format!("cannot give memory back: {error}")),
+            }
+        }
+        let soft_dirty = self.soft_dirty && config.hold;
+        Reply::Done { freed_kib, hooks_failed: hooks.failed, soft_dirty, held: 0 }
+    }
+
+    fn give_back(&self) -> io::Result<u64> {
+        // What an earlier attempt has set is what we would come back to.
+        if locked(&self.ledger).balloon().is_some() {
+            return Ok(0);
+        }
+        let Some(target) = self.files.plan(self.config.reserve_kib) else { return Ok(0) };
+        locked(&self.ledger).set_balloon(Some(target))?;
+        self.files.give_back(target, self.until, &self.cancel)
+    }
+}
+
+fn locked(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}
