@@ -105,8 +105,14 @@ impl CpuShare {
     pub const FULL: Self = Self(100);
 
     /// A share of `percent`, brought into 1..=100.
-    pub fn percent(percent: u8) -> Self {
-        Self(percent.clamp(1, 100))
+    pub const fn percent(percent: u8) -> Self {
+        Self(if percent == 0 {
+            1
+        } else if percent > 100 {
+            100
+        } else {
+            percent
+        })
     }
 
     /// It, in percent.
