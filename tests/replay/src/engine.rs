@@ -3,15 +3,13 @@
 
 use std::time::Duration;
 
+use xend_rs::migration::policy::adaptive::PAGE_BYTES;
 use xend_rs::migration::policy::{Next, Round};
 use xend_rs::migration::rate::Rate;
 
 use crate::pages::PageSet;
 use crate::random::Random;
 use crate::trace::Trace;
-
-/// What a page takes on the wire.
-pub const PAGE_BYTES: u64 = 4096 + 8;
 
 /// How the engine copies.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,6 +5,7 @@
 //! live round, once the pages that the guest wrote meanwhile have been counted.
 
 pub mod adaptive;
+pub mod prediction;
 mod stock;
 
 use std::fmt;

@@ -9,7 +9,7 @@ use crate::migration::dirty_curve::{Sample, Saturation};
 use crate::migration::rate::Rate;
 
 /// What a page takes on the wire: its contents and the 8 bytes that say which it is.
-pub(crate) const PAGE_BYTES: u64 = PAGE_SIZE as u64 + 8;
+pub const PAGE_BYTES: u64 = PAGE_SIZE as u64 + 8;
 
 /// Rounds that the guest's writing is judged by. Older ones tell of a guest that is no more.
 const RECENT_ROUNDS: usize = 6;

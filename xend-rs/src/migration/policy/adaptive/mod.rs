@@ -16,6 +16,7 @@ mod stun;
 mod tests;
 mod time_limit;
 
+pub use estimate::PAGE_BYTES;
 pub use settings::{OnTimeout, Settings, Stun, TimeLimit, UnknownOnTimeout};
 
 use self::estimate::Estimate;
