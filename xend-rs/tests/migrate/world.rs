@@ -201,7 +201,10 @@ impl Domains for Process {
     }
 
     fn resume(&self, domid: Domid) -> Result<(), HostError> {
-        self.domain(domid, |d| d.memory.resume())
+        self.domain(domid, |d| {
+            assert_eq!(d.cpu_share, CpuShare::FULL, "it goes on at its full speed");
+            d.memory.resume();
+        })
     }
 
     fn unpause(&self, domid: Domid) -> Result<(), HostError> {
@@ -240,7 +243,10 @@ impl SourceHost for Process {
     }
 
     fn suspend(&self, domid: Domid, _: &Cancel) -> Result<(), HostError> {
-        self.domain(domid, |d| d.memory.suspend())
+        self.domain(domid, |d| {
+            assert_eq!(d.cpu_share, CpuShare::FULL, "it has all it needs to suspend");
+            d.memory.suspend();
+        })
     }
 }
 
