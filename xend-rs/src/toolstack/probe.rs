@@ -92,17 +92,16 @@ fn slow_down(host: &Host, domid: Domid, share: CpuShare) -> Result<Option<Stun<&
 /// domain, unless a living process has it.
 ///
 /// # Errors
-/// Xen's, or if the notes cannot be read.
+/// If the notes cannot be read.
 pub fn recover<H>(
     host: &Host,
     mut hold: impl FnMut(Domid) -> Option<H>,
-) -> Result<Vec<Domid>, SightError> {
+) -> Result<Vec<Result<Domid, SightError>>, SightError> {
     let mut ended = Vec::new();
     for domid in Note::all()? {
-        if let Some(_turn) = hold(domid)
-            && end_left(host, domid)?
-        {
-            ended.push(domid);
+        if let Some(_turn) = hold(domid) {
+            let found = end_left(host, domid).map(|found| found.then_some(domid));
+            ended.extend(found.transpose());
         }
     }
     Ok(ended)

@@ -273,6 +273,7 @@ impl Domains for Process {
     fn resume(&self, domid: Domid) -> Result<(), HostError> {
         self.domain(domid, |d| {
             // The host's own handle, and the engine's.
+            assert_eq!(d.cpu_share, CpuShare::FULL, "it goes on at its full speed");
             *self.mapped_at_resume.lock().unwrap() = Some(d.memory.handles() > 1);
             d.memory.resume();
         })
@@ -321,7 +322,10 @@ impl SourceHost for Process {
     fn suspend(&self, domid: Domid, _: &Cancel) -> Result<(), HostError> {
         self.told.note("(suspended)");
         let late = self.suspends_late;
-        self.domain(domid, |d| if late { d.may_suspend_late = true } else { d.suspend() })?;
+        self.domain(domid, |d| {
+            assert_eq!(d.cpu_share, CpuShare::FULL, "it has all it needs to suspend");
+            if late { d.may_suspend_late = true } else { d.suspend() }
+        })?;
         if late { Err(HostError::new("it did not suspend")) } else { Ok(()) }
     }
 

@@ -8,6 +8,7 @@ mod table;
 mod tests;
 mod words;
 
+use std::fmt::Display;
 use std::fs;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -108,7 +109,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let value = given.value;
         match given.letter {
             SECONDS => {
-                wishes.options.length = Duration::from_secs(number("--seconds", value, 1, 3600)?)
+                wishes.options.length = Duration::from_secs(number("--seconds", value, 1, 3600)?);
             }
             WINDOW => {
                 wishes.options.window =
@@ -170,12 +171,13 @@ fn account<'a>(
         (Tracking::Digest, Some(census)) => census.duration,
         _ => Duration::ZERO,
     };
-    let fixed_stop = FIXED_STOP + reading;
+    let (fixed_stop, least_round) = (FIXED_STOP + reading, reading);
     let predicted = |&link_mbit: &u64| {
         let bits = Rate::mbit_per_s(link_mbit).as_bytes_per_s() as f64;
         let rate = Rate::bytes_per_s((bits * PAYLOAD) as u64);
         let curve = &sight.probe.curve;
-        let journey = Journey { curve, pages, rate, downtime: wishes.downtime, fixed_stop };
+        let journey =
+            Journey { curve, pages, rate, downtime: wishes.downtime, fixed_stop, least_round };
         let least_downtime = journey.least_downtime();
         Predicted { link_mbit, prediction: journey.predict(), least_downtime }
     };
@@ -184,14 +186,14 @@ fn account<'a>(
     Account { name, domid, share, sight, pages, downtime, fixed_stop, predictions }
 }
 
-fn number<T: FromStr + PartialOrd + std::fmt::Display>(
+fn number<T: Copy + FromStr + PartialOrd + Display>(
     option: &str,
     text: &str,
     least: T,
     most: T,
 ) -> Result<T, Failure> {
     match text.parse() {
-        Ok(number) if (&least..=&most).contains(&&number) => Ok(number),
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(Failure::line(format_args!(
             "{option} {text}: a number from {least} to {most} was expected"
         ))),

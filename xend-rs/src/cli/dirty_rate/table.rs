@@ -45,7 +45,7 @@ fn head(account: &Account<'_>, text: &mut String) {
         probe.tracking,
     );
     if probe.tracking == Tracking::LogDirty {
-        line!(text, "it stood still for {} at the end of each", words::time(probe.pause));
+        line!(text, "it stood still for at most {} at the end of each", words::time(probe.pause));
     }
     if account.share != CpuShare::FULL {
         line!(text, "its vCPUs were left with {}% of a processor", account.share.as_percent());

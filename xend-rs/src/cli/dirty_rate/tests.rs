@@ -60,7 +60,7 @@ fn a_person_reads_all_of_it() {
     });
     for words in [
         "domain 3: 3.2 s (interrupted) in 64 windows of 50 ms, by log-dirty",
-        "stood still for 0.7 ms",
+        "stood still for at most 0.7 ms",
         "memory        10000 pages (39.1 MiB)",
         "not zero    6000 pages (23.4 MiB)",
         "written       998 pages",

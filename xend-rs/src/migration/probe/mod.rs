@@ -68,7 +68,7 @@ pub struct Probe {
     pub length: Duration,
     /// In so many windows.
     pub windows: u32,
-    /// What the guest stood still for on average while a window was read; by digest it did not.
+    /// What the guest stood still for on average while a window was read, at most; by digest it did not.
     pub pause: Duration,
     /// Distinct pages by the length of a window.
     pub curve: DirtyCurve,

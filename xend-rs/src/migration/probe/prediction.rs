@@ -16,6 +16,8 @@ const PAGE_BYTES: f64 = PAGE_SIZE as f64 + 8.0;
 /// A round that leaves more than this of the one before does not pay.
 const WORTH: f64 = 0.9;
 const MAX_ROUNDS: u32 = 30;
+/// So few pages are not worth another round.
+const FEW_PAGES: f64 = 50.0;
 
 /// What is to be moved, and how.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,8 @@ pub struct Journey<'a> {
     pub downtime: Duration,
     /// What a stop takes besides the memory.
     pub fixed_stop: Duration,
+    /// What a round takes at least: by digest, to read all memory.
+    pub least_round: Duration,
 }
 
 /// What it will take.
@@ -51,13 +55,18 @@ impl Journey<'_> {
     /// Plays it through.
     pub fn predict(&self) -> Prediction {
         let (mut rest, mut sent, mut rounds) = (self.pages as f64, 0.0, 0);
+        let mut live = Duration::ZERO;
         let why = loop {
             let next = self.written_while_sending(rest);
             sent += rest;
+            live += self.round_for(rest);
             rounds += 1;
             let before = std::mem::replace(&mut rest, next);
             if self.downtime_for(rest) <= self.downtime {
                 break Why::DowntimeMet;
+            }
+            if rest < FEW_PAGES {
+                break Why::FewPagesLeft;
             }
             if rest >= before * WORTH {
                 break Why::NoProgress;
@@ -70,7 +79,7 @@ impl Journey<'_> {
         Prediction {
             rounds,
             bytes: ((sent + rest) * PAGE_BYTES) as u64,
-            total: self.time_for(sent) + downtime,
+            total: live + downtime,
             downtime,
             why,
         }
@@ -90,7 +99,11 @@ impl Journey<'_> {
     }
 
     fn written_while_sending(&self, pages: f64) -> f64 {
-        self.curve.pages_in(self.time_for(pages)).min(self.pages as f64)
+        self.curve.pages_in(self.round_for(pages)).min(self.pages as f64)
+    }
+
+    fn round_for(&self, pages: f64) -> Duration {
+        self.time_for(pages).max(self.least_round)
     }
 
     fn downtime_for(&self, pages: f64) -> Duration {
@@ -130,6 +143,7 @@ mod tests {
             rate,
             downtime: Duration::from_millis(300),
             fixed_stop: Duration::from_millis(50),
+            least_round: Duration::ZERO,
         }
     }
 
@@ -161,6 +175,23 @@ mod tests {
         let expected = 0.797 * hot * PAGE_BYTES / 125e6;
         assert!((least / expected - 1.0).abs() < 0.05, "{least} s, expected {expected} s");
         assert!(found.downtime.as_secs_f64() >= least);
+    }
+
+    #[test]
+    fn where_rounds_cannot_be_short_more_is_left() {
+        let rate = Rate::mbit_per_s(10_000);
+        let curve = uniform(0.1, PAGES as f64, rate);
+        let short = journey(&curve, rate);
+        let long = Journey {
+            least_round: Duration::from_secs(1),
+            fixed_stop: Duration::from_secs(1),
+            ..short
+        };
+        assert_eq!(short.predict().rounds, 1);
+        let found = long.predict();
+        assert_eq!((found.rounds, found.why), (2, Why::NoProgress), "{found:?}");
+        assert!(found.total > Duration::from_secs(3), "{found:?}");
+        assert!(found.downtime > short.predict().downtime + Duration::from_secs(1));
     }
 
     #[test]

@@ -22,10 +22,38 @@ pub(super) struct Windows {
     /// Windows of 1, 2, 4, ... base windows.
     levels: Vec<Level>,
     /// In how many windows each pfn was written.
-    counts: Vec<u16>,
+    counts: Counts,
     windows: u32,
     length: Duration,
     written: PfnSet,
+}
+
+/// Pfns whose counts are allocated together, when the first of them is written: a guest may have many
+/// more pfns than pages.
+const BLOCK_PFNS: u64 = 4096;
+
+/// A number for each pfn.
+struct Counts(Vec<Option<Box<[u16]>>>);
+
+impl Counts {
+    fn new(pfn_count: u64) -> Self {
+        let blocks = usize::try_from(pfn_count.div_ceil(BLOCK_PFNS));
+        Self(vec![None; blocks.expect("a pfn bitmap fits in memory")])
+    }
+
+    fn add(&mut self, pfn: Pfn) {
+        let block = &mut self.0[(pfn.0 / BLOCK_PFNS) as usize];
+        let block = block.get_or_insert_with(|| vec![0; BLOCK_PFNS as usize].into());
+        let count = &mut block[(pfn.0 % BLOCK_PFNS) as usize];
+        *count = count.saturating_add(1);
+    }
+
+    /// The pfns of which some are counted, and their counts.
+    fn iter(&self) -> impl Iterator<Item = (u64, u16)> + '_ {
+        (0..).step_by(BLOCK_PFNS as usize).zip(&self.0).flat_map(|(first, block)| {
+            (first..).zip(block.iter().flat_map(|counts| counts.iter().copied()))
+        })
+    }
 }
 
 /// What is known of windows of one length.
@@ -41,10 +69,9 @@ struct Level {
 impl Windows {
     /// None yet, of a guest with so many pfns.
     pub(super) fn new(pfn_count: u64) -> Self {
-        let pfns = usize::try_from(pfn_count).expect("a pfn bitmap fits in memory");
         Self {
             levels: Vec::new(),
-            counts: vec![0; pfns],
+            counts: Counts::new(pfn_count),
             windows: 0,
             length: Duration::ZERO,
             written: PfnSet::empty(pfn_count),
@@ -62,8 +89,7 @@ impl Windows {
         self.length += length;
         self.written.union_with(pages);
         for pfn in pages.iter() {
-            let count = &mut self.counts[pfn.0 as usize];
-            *count = count.saturating_add(1);
+            self.counts.add(pfn);
         }
         let mut next = (pages.clone(), length);
         for at in 0.. {
@@ -86,11 +112,8 @@ impl Windows {
 
     fn hot(&self) -> (u64, Vec<HotPage>) {
         let least = (f64::from(self.windows) * HOT_SHARE).ceil().max(1.0);
-        let mut hot: Vec<(u64, u16)> = (0..)
-            .zip(&self.counts)
-            .filter(|(_, count)| f64::from(**count) >= least)
-            .map(|(pfn, count)| (pfn, *count))
-            .collect();
+        let mut hot: Vec<(u64, u16)> =
+            self.counts.iter().filter(|&(_, count)| f64::from(count) >= least).collect();
         let pages = hot.len() as u64;
         hot.sort_by_key(|&(pfn, count)| (std::cmp::Reverse(count), pfn));
         let windows = f64::from(self.windows.max(1));

@@ -187,15 +187,15 @@ pub fn end_left(host: &Host, domid: Domid) -> Result<Option<Ended>, StunError> {
     end_left_in(&host, &Records::here(), domid)
 }
 
-/// Ends all that processes that are gone have left. `hold` gives the turn of a domain, unless a living
-/// process has it.
+/// Ends all that processes that are gone have left, and says of each domain what came of it. `hold` gives
+/// the turn of a domain, unless a living process has it.
 ///
 /// # Errors
-/// If that cannot be done.
+/// If what they have left cannot be found.
 pub fn recover<H>(
     host: &Host,
     hold: impl FnMut(Domid) -> Option<H>,
-) -> Result<Vec<Ended>, StunError> {
+) -> Result<Vec<Result<Ended, StunError>>, StunError> {
     recover_in(&host, &Records::here(), hold)
 }
 
@@ -211,12 +211,12 @@ fn recover_in<H>(
     caps: &impl Caps,
     records: &Records,
     mut hold: impl FnMut(Domid) -> Option<H>,
-) -> Result<Vec<Ended>, StunError> {
+) -> Result<Vec<Result<Ended, StunError>>, StunError> {
     let listed = records.list().map_err(record_error(records, Domid(0)))?;
     let mut ended = Vec::new();
     for domid in listed {
         if let Some(_turn) = hold(domid) {
-            ended.extend(end_left_in(caps, records, domid)?);
+            ended.extend(end_left_in(caps, records, domid).transpose());
         }
     }
     Ok(ended)
