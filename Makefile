@@ -10,7 +10,7 @@ PACKAGES := build-essential pkg-config libxen-dev libclang-dev \
 
 FUZZ_SECONDS ?= 20
 
-.PHONY: help setup build demo test check scenarios lab lab-test bench bench-scan campaign install \
+.PHONY: help setup build agent demo test check scenarios lab lab-test bench bench-scan campaign install \
 	clean
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make bench-scan  how fast memory is read and digested here, against a plain copy"
 	@echo "make campaign  to and fro, looking for leaks; memory of the helper; PV guests without shadow"
 	@echo "               paging; log-dirty against digest; all to docs/results"
+	@echo "make agent     xend-agent for guests, as one static file"
 	@echo "make install   put xend and xend-save-helper under PREFIX (/usr/local)"
 
 setup:
@@ -40,6 +41,13 @@ setup:
 
 build: setup
 	cargo build --release -p xend-rs
+
+AGENT_TARGET := x86_64-unknown-linux-gnu
+
+agent: setup
+	RUSTFLAGS='-C target-feature=+crt-static -C strip=symbols' \
+	  cargo build --release -p xend-agent --target $(AGENT_TARGET) --target-dir target/guest
+	@echo "target/guest/$(AGENT_TARGET)/release/xend-agent"
 
 demo: build
 	cargo run --release -q -p scenarios --bin demo
