@@ -7,6 +7,7 @@ mod options;
 mod peers;
 mod refusals;
 mod savefiles;
+mod zero_pages;
 
 use std::time::Duration;
 
@@ -33,13 +34,14 @@ pub(crate) fn with_shadow() -> Vec<Scenario<World>> {
         refusals::SCENARIOS,
         savefiles::SCENARIOS,
         peers::SCENARIOS,
+        zero_pages::PV,
     ]
     .concat()
 }
 
 /// The scenarios on a hypervisor without.
 pub(crate) fn without_shadow() -> Vec<Scenario<World>> {
-    [journeys::PVH, interop::PVH, kills::PVH].concat()
+    [journeys::PVH, interop::PVH, kills::PVH, zero_pages::PVH].concat()
 }
 
 /// A table of scenarios that share the beginning of their names, their deadline and the kind of
