@@ -1,7 +1,7 @@
 //! Stop rules played over traces of what guests wrote, and held against hindsight.
 //!
 //! A [trace](trace::Trace) says which pages a guest wrote in each of a row of short windows of time:
-//! [recorded](file) from a guest, or [made up](generate) from a seed. Over it a migration is
+//! [recorded](mod@file) from a guest, or [made up](generate) from a seed. Over it a migration is
 //! [played](voyage::play): the [engine](engine::Engine) copies pages as `xend`'s does (coldest first, pages
 //! written again are put off, the hottest held back), and the policy under test is asked after each
 //! round, with just what it would be told in earnest. Guest memory and time are not needed for that, so

@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::Path;
 use std::time::Duration;
 
-use replay::generate::{FORESEEABLE, catalogue};
+use replay::generate::{FORESEEABLE, catalogue, variant};
 use replay::table::{ALLOWED, Family, HEADING, Row};
 use replay::{engine::Mechanics, file, hindsight, voyage};
 use xend_rs::migration::policy::{Adaptive, Decision, History, Next, Policy, Why};
@@ -45,6 +45,22 @@ fn it_is_near_the_best_stop_without_a_probe() {
     check(Duration::ZERO);
 }
 
+/// The rule was made with the first variant in sight. With others it may be off by a little more, and
+/// once in a hundred.
+#[test]
+fn it_was_not_made_for_these_traces_only() {
+    let mut guests = variant(1);
+    guests.retain(|guest| FORESEEABLE.contains(&guest.family));
+    let policy = Adaptive::default();
+    let row =
+        |guest: &replay::generate::Guest| Row::of(&guest.trace(), &policy, Duration::from_secs(2));
+    let mut worst: Vec<f64> = guests.iter().map(|guest| row(guest).worst()).collect();
+    worst.sort_by(f64::total_cmp);
+    println!("{} others: the worst {:?}", worst.len(), &worst[worst.len() - 3..]);
+    assert!(worst[worst.len() * 99 / 100] <= ALLOWED, "{worst:?}");
+    assert!(worst[worst.len() - 1] <= 1.35, "{worst:?}");
+}
+
 /// Stops after so many rounds, whatever happens.
 struct After(usize);
 
@@ -65,7 +81,7 @@ fn no_fixed_number_of_rounds_keeps_to_it() {
     let mut guests = catalogue();
     guests.retain(|guest| FORESEEABLE.contains(&guest.family));
     let traces: Vec<_> = guests.iter().map(replay::generate::Guest::trace).collect();
-    for rounds in [1, 2, 3, 4, 5, 6, 8, 12] {
+    for rounds in [2, 4, 6, 8] {
         let good = |trace: &&replay::trace::Trace| {
             let ours = Mechanics::ours(trace.pages);
             let voyage = voyage::play(trace, ours, &After(rounds), 0, true);

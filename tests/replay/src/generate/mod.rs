@@ -5,7 +5,7 @@ mod pattern;
 
 use std::time::Duration;
 
-pub use catalogue::{FORESEEABLE, catalogue};
+pub use catalogue::{FORESEEABLE, catalogue, variant};
 pub use pattern::{Pattern, Where};
 
 use crate::random::Random;

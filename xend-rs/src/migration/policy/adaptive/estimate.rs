@@ -25,7 +25,7 @@ const CERTAIN: f64 = 0.95;
 /// What a round must have sent for its rate to be believed by itself.
 const TELLING_BYTES: u64 = 256 * 1024;
 /// How uneven a guest's writing is taken to be before a round has shown it.
-const ASSUMED_UNEVENNESS: f64 = 0.3;
+const ASSUMED_UNEVENNESS: f64 = 0.1;
 /// Where no round has sent anything yet: a link as most hosts have.
 const ASSUMED: Rate = Rate::GIGABIT;
 /// What is left adds nothing to a stop when it takes less than this share of what a stop costs anyway.
@@ -149,7 +149,9 @@ impl<'a> Estimate<'a> {
     fn sent_of_even(&self, unsent: f64, limit: Option<Rate>, cpu_share: CpuShare) -> f64 {
         let Some(writes) = self.writes.filter(|_| self.puts_off) else { return unsent };
         let load = writes.pages_per_s * share(cpu_share) / self.rate(limit);
-        let evenly = writes.working_set_pages / load;
+        // Where no end of the set was seen, the writes are taken to hit what is unsent.
+        let set = Some(writes.working_set_pages).filter(|set| set.is_finite()).unwrap_or(unsent);
+        let evenly = set / load;
         if !evenly.is_finite() {
             return unsent;
         }
