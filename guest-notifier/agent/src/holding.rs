@@ -10,16 +10,16 @@ use crate::grip::{Grip, Places};
 use crate::ledger::Ledger;
 use crate::meter::Meter;
 use crate::process::{self, Process};
-use crate::queue::{Queue, Writer, judge};
+use crate::queue::{Queue, TURN, Writer, judge};
 
 /// How long is measured at a time.
 const WINDOW: Duration = Duration::from_secs(1);
 /// The first time: what writes fast is to be held soon.
 const FIRST_WINDOW: Duration = Duration::from_millis(250);
+/// A window that ends in somebody's turn waits for its end.
+const LEAST_NAP: Duration = Duration::from_millis(10);
 /// How long an answer of the thread is waited for. It may be reading a large process's pagemap.
 const ANSWER: Duration = Duration::from_millis(400);
-/// One that ran for less tells too little of its rate.
-const LEAST_RUN: Duration = Duration::from_millis(20);
 
 /// The thread, as long as this lives. Dropping it releases everybody.
 #[derive(Debug)]
@@ -56,7 +56,6 @@ impl Holding {
                 queue: Queue::default(),
                 held: HashMap::new(),
                 running: None,
-                ran: HashMap::new(),
                 began: Instant::now(),
             };
             holder.run(&inbox);
@@ -100,10 +99,8 @@ struct Holder {
     meter: Meter,
     queue: Queue,
     held: HashMap<Process, Grip>,
-    /// Whose turn it is.
-    running: Option<(Process, Instant)>,
-    /// How long each of the held ran in this window.
-    ran: HashMap<Process, Duration>,
+    /// Whose turn it is, and since when.
+    running: Option<(Process, Duration)>,
     began: Instant,
 }
 
@@ -114,17 +111,19 @@ impl Holder {
         let mut next_window = Instant::now() + FIRST_WINDOW;
         let mut still = false;
         loop {
-            let now = Instant::now();
-            if !still && now >= next_window {
-                self.measure();
-                next_window = Instant::now() + WINDOW;
-            }
             let until = if still {
-                now + WINDOW
+                Instant::now() + WINDOW
             } else {
-                let turn = self.queue.turn(self.began.elapsed());
-                self.give_turn(turn.who);
-                next_window.min(self.began + turn.until)
+                self.end_turn();
+                // Not in somebody's turn, which would be a long one.
+                if self.running.is_none() && Instant::now() >= next_window {
+                    self.measure();
+                    next_window = Instant::now() + WINDOW;
+                }
+                let now = self.began.elapsed();
+                let turn = self.queue.turn(now);
+                self.give_turn(turn.who, now);
+                next_window.max(Instant::now() + LEAST_NAP).min(self.began + turn.until)
             };
             match inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Order::Rate(rate)) => {
@@ -136,7 +135,7 @@ impl Holder {
                 }
                 Ok(Order::Still(answer)) => {
                     still = true;
-                    self.give_turn(None);
+                    self.give_turn(None, Duration::ZERO);
                     let _ = answer.send(u32::try_from(self.held.len()).unwrap_or(u32::MAX));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -145,30 +144,21 @@ impl Holder {
         }
     }
 
-    /// Ends a window: who is above its share joins the queue, who is not leaves it.
+    /// Ends a window: who is above its share joins the queue, who is not leaves it. Those who are held
+    /// are measured in their turns.
     fn measure(&mut self) {
-        self.note_run();
         let held: HashSet<Process> = self.held.keys().copied().collect();
         let all = process::all(&self.places.proc);
         let me = i32::try_from(std::process::id()).unwrap_or(0);
-        let candidates = process::candidates(&all, me, &self.allowed, &held);
-        let written = self.meter.window(&candidates);
+        let mut candidates = process::candidates(&all, me, &self.allowed, &held);
         let alive: HashSet<Process> = candidates.iter().map(|look| look.process).collect();
-        // Whoever is held keeps the rate it was held for, until it has run for long enough to tell.
-        let mut rates: HashMap<Process, f64> =
-            self.queue.members().map(|writer| (writer.process, writer.rate)).collect();
-        rates.retain(|process, _| alive.contains(process));
-        for written in written {
-            let ran = match self.held.contains_key(&written.process) {
-                true => self.ran.get(&written.process).copied().unwrap_or_default(),
-                false => written.window,
-            };
-            if ran >= LEAST_RUN {
-                rates.insert(written.process, written.bytes as f64 / ran.as_secs_f64());
-            }
-        }
-        self.ran.clear();
-        let writers = rates.into_iter().map(|(process, rate)| Writer { process, rate }).collect();
+        let waiting = self.queue.members().filter(|writer| alive.contains(&writer.process));
+        let mut writers: Vec<Writer> = waiting.collect();
+        candidates.retain(|look| !held.contains(&look.process));
+        writers.extend(self.meter.window(&candidates).into_iter().map(|written| {
+            let rate = written.bytes as f64 / written.window.as_secs_f64().max(0.001);
+            Writer { process: written.process, rate }
+        }));
         self.queue.set(judge(writers, self.rate));
         self.adjust();
     }
@@ -205,11 +195,23 @@ impl Holder {
         }
     }
 
-    fn give_turn(&mut self, who: Option<Process>) {
+    /// Ends a turn that has lasted for long enough, and sees what was written in it.
+    fn end_turn(&mut self) {
+        let now = self.began.elapsed();
+        let Some((process, since)) = self.running.filter(|(_, since)| now >= *since + TURN) else {
+            return;
+        };
+        self.give_turn(None, now);
+        let ran = (self.began.elapsed() - since).as_secs_f64();
+        if let Ok(bytes) = self.meter.since(process) {
+            self.queue.correct(bytes as f64 / ran);
+        }
+    }
+
+    fn give_turn(&mut self, who: Option<Process>, now: Duration) {
         if self.running.map(|(process, _)| process) == who {
             return;
         }
-        self.note_run();
         if let Some((process, _)) = self.running.take()
             && let Some(grip) = self.held.get(&process)
         {
@@ -217,18 +219,10 @@ impl Holder {
         }
         if let Some(process) = who
             && let Some(grip) = self.held.get(&process)
+            && self.meter.begin(process).is_ok()
             && grip.go(&self.places).is_ok()
         {
-            self.running = Some((process, Instant::now()));
-        }
-    }
-
-    /// Counts how long the one whose turn it is has run.
-    fn note_run(&mut self) {
-        if let Some((process, since)) = &mut self.running {
-            let now = Instant::now();
-            *self.ran.entry(*process).or_default() += now - *since;
-            *since = now;
+            self.running = Some((process, now));
         }
     }
 

@@ -110,6 +110,23 @@ impl Meter {
         written
     }
 
+    /// Clears one process's marks, to count them [later](Self::since). For those that are not in the
+    /// windows.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn begin(&self, process: Process) -> io::Result<()> {
+        self.clear(process.pid)
+    }
+
+    /// What it wrote since its marks were cleared, in bytes.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn since(&self, process: Process) -> io::Result<u64> {
+        self.marked_bytes(process.pid)
+    }
+
     fn clear(&self, pid: i32) -> io::Result<()> {
         fs::write(self.file(pid, "clear_refs"), CLEAR_SOFT_DIRTY)
     }

@@ -93,6 +93,13 @@ impl Queue {
         self.running.iter().map(|(writer, _)| *writer).chain(self.waiting.iter().copied())
     }
 
+    /// What the one whose turn it is has turned out to write, in bytes a second.
+    pub fn correct(&mut self, rate: f64) {
+        if let Some((writer, _)) = &mut self.running {
+            writer.rate = rate;
+        }
+    }
+
     /// Whose turn it is at the time `now`.
     pub fn turn(&mut self, now: Duration) -> Turn {
         if let Some((writer, since)) = self.running {
@@ -101,7 +108,7 @@ impl Queue {
             }
             self.running = None;
             let ran = (now - since).as_secs_f64();
-            let pause = ran * (writer.rate / self.left - 1.0);
+            let pause = ran * (writer.rate / self.left.max(1.0) - 1.0);
             let pause = pause.clamp(0.0, LONGEST_PAUSE.as_secs_f64());
             self.next_at = now + Duration::from_secs_f64(pause);
             self.waiting.push_back(writer);
@@ -165,6 +172,17 @@ mod tests {
             now = turn.until;
         }
         assert!(ran[&1] >= 3 && ran[&2] >= 3, "{ran:?}");
+    }
+
+    #[test]
+    fn who_writes_more_in_its_turn_than_it_was_thought_to_pays_for_that() {
+        let mut queue = Queue::default();
+        queue.set(judge(vec![writer(1, 900.0)], 100.0));
+        assert!(queue.turn(Duration::ZERO).who.is_some());
+        queue.correct(2100.0);
+        let pause = queue.turn(TURN);
+        assert_eq!(pause, Turn { who: None, until: TURN + TURN * 20 });
+        assert_eq!(queue.members().next().map(|writer| writer.rate), Some(2100.0));
     }
 
     #[test]
