@@ -41,6 +41,8 @@ pub(super) struct Estimate<'a> {
     pub(super) unsent_pages: Option<f64>,
     /// Pages per second that the last pass will reach.
     last_pass_rate: f64,
+    /// Whether the last round reached its limit, so that nobody knows what the link would take.
+    at_limit: bool,
     /// Whether a round leaves out what it finds written again.
     puts_off: bool,
     /// How far the last round was from sending what an even writer would have let it send: 0, as much
@@ -75,6 +77,7 @@ impl<'a> Estimate<'a> {
             last,
             unsent_pages,
             last_pass_rate: CERTAIN * link.min(most) as f64 / PAGE_BYTES as f64,
+            at_limit: is_at_limit(last),
             puts_off: settings.puts_off && last.dirtied_pages.is_some(),
             unevenness: ASSUMED_UNEVENNESS,
             // In a long round that is mostly the link, which was slower for once.
@@ -113,8 +116,11 @@ impl<'a> Estimate<'a> {
     /// Pages that the last pass may have at most, for the stop to be as short as is wanted, or, where
     /// it cannot be, for them not to matter.
     pub(super) fn goal_pages(&self) -> f64 {
-        let unnoticed = self.fixed_stop().as_secs_f64() * UNNOTICED * self.last_pass_rate;
-        (self.affordable_pages() - self.written_before_the_stop(0.0)).max(unnoticed)
+        let within_target = self.affordable_pages() - self.written_before_the_stop(0.0);
+        if within_target >= 1.0 {
+            return within_target;
+        }
+        self.fixed_stop().as_secs_f64() * UNNOTICED * self.last_pass_rate
     }
 
     /// Pages that the last pass has the time for within the target.
@@ -171,10 +177,14 @@ impl<'a> Estimate<'a> {
         writes.pages_in((sent / self.rate(limit) + self.overhead) * share(cpu_share))
     }
 
-    /// Pages per second of a round.
+    /// Pages per second of a round. A link that took all that it was given is expected to take more.
     fn rate(&self, limit: Option<Rate>) -> f64 {
-        let limit = limit.map_or(f64::INFINITY, |l| l.as_bytes_per_s() as f64 / PAGE_BYTES as f64);
-        self.last_pass_rate.min(limit)
+        let pages_per_s = |rate: Rate| rate.as_bytes_per_s() as f64 / PAGE_BYTES as f64;
+        match (limit.map(pages_per_s), self.at_limit) {
+            (Some(limit), true) => limit,
+            (None, true) => self.last_pass_rate.max(pages_per_s(ASSUMED)),
+            (limit, false) => limit.map_or(self.last_pass_rate, |l| l.min(self.last_pass_rate)),
+        }
     }
 
     /// What was unsent after each round, as far as that is known.
@@ -212,9 +222,7 @@ fn link_rate(rounds: &[Round]) -> Rate {
         bytes += weight * round.sent_bytes as f64;
         seconds += weight * round.duration.as_secs_f64();
         let Some(reached) = Rate::of(round.sent_bytes, round.duration) else { continue };
-        let at_limit =
-            |l: Rate| reached.as_bytes_per_s() as f64 >= AT_THE_LIMIT * l.as_bytes_per_s() as f64;
-        if round.sent_bytes >= TELLING_BYTES && round.limit.is_some_and(at_limit) {
+        if round.sent_bytes >= TELLING_BYTES && is_at_limit(round) {
             proven = proven.max(reached.as_bytes_per_s());
         }
     }
@@ -223,6 +231,13 @@ fn link_rate(rounds: &[Round]) -> Rate {
     } else {
         ASSUMED
     }
+}
+
+/// Whether a round was held back by its limit.
+fn is_at_limit(round: &Round) -> bool {
+    let reached = Rate::of(round.sent_bytes, round.duration).map_or(0, Rate::as_bytes_per_s);
+    let at = |limit: Rate| reached as f64 >= AT_THE_LIMIT * limit.as_bytes_per_s() as f64;
+    round.limit.is_some_and(at)
 }
 
 fn limited(rate: u64, limit: Option<Rate>) -> u64 {

@@ -62,19 +62,24 @@ impl Adaptive {
         if let Some(decision) = time_limit::decide(self, estimate, history) {
             return decision;
         }
-        let limit = rate_law::next(&self.settings, estimate.last, estimate.dirtied_pages());
+        let law = rate_law::next(&self.settings, estimate.last, estimate.dirtied_pages());
+        let most = self.settings.bandwidth_max;
         let progress = Progress::of(estimate.residues(), estimate.goal_pages());
-        let pays = |share| progress.pays(estimate, unsent, limit, share);
+        let pays = |limit, share| progress.pays(estimate, unsent, limit, share);
+        // A constant above a fast writer is hardly above it. Nobody is given up on below the maximum.
+        let limit = if pays(law, estimate.last.cpu_share) { law } else { most };
         let stunned = estimate.last.cpu_share < CpuShare::FULL;
         let cpu_share = match self.settings.stun {
             Stun::Allowed { floor }
-                if stunned || !pays(CpuShare::FULL) || self.outruns(estimate, unsent, limit) =>
+                if stunned
+                    || !pays(limit, CpuShare::FULL)
+                    || self.outruns(estimate, unsent, most) =>
             {
                 stun::next_share(estimate, unsent, limit, floor)
             }
             Stun::Allowed { .. } | Stun::OnTimeout { .. } | Stun::Off => CpuShare::FULL,
         };
-        if cpu_share < estimate.last.cpu_share || pays(cpu_share) {
+        if cpu_share < estimate.last.cpu_share || pays(limit, cpu_share) {
             Decision::Continue(self.next(estimate, limit, cpu_share))
         } else {
             Decision::StopAndCopy(Why::NoProgress)
@@ -85,7 +90,7 @@ impl Adaptive {
     /// it comes to the goal.
     fn outruns(&self, estimate: &Estimate<'_>, unsent: f64, limit: Option<Rate>) -> bool {
         let mut left = unsent;
-        while left > estimate.goal_pages() {
+        while left > estimate.goal_pages().max(1.0) {
             let after = estimate.unsent_after_another(left, limit, CpuShare::FULL);
             if after > STANDSTILL * left {
                 return true;

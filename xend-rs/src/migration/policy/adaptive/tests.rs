@@ -49,6 +49,49 @@ fn it_stops_as_soon_as_the_rest_fits_into_the_target() {
 }
 
 #[test]
+fn a_guest_that_outruns_only_the_limit_is_followed() {
+    let mbit = Rate::mbit_per_s;
+    // Round 0 at 100 Mbit/s, which the guest outruns; the link has room for ten times as much.
+    let slow = |sent_pages: u64, limit: Rate, dirtying: Rate| {
+        let sent_bytes = sent_pages * estimate::PAGE_BYTES;
+        let duration = limit.time_for(sent_bytes);
+        let written = dirtying.as_bytes_per_s() as f64 * duration.as_secs_f64();
+        let dirtied = (written / estimate::PAGE_BYTES as f64) as u64;
+        Round { duration, limit: Some(limit), ..round(sent_pages, dirtied) }
+    };
+    let law = |max: Option<u64>| Settings {
+        bandwidth_min: Some(mbit(100)),
+        bandwidth_max: max.map(mbit),
+        ..Settings::default()
+    };
+    let limit_after = |settings, round: Round| match decide(settings, &[round]) {
+        Decision::Continue(next) => next.limit.map(|l| (l.as_bytes_per_s() + 62_500) / 125_000),
+        end => panic!("{end:?}"),
+    };
+    assert_eq!(limit_after(law(Some(500)), slow(100_000, mbit(100), mbit(150))), Some(200));
+    assert_eq!(limit_after(law(Some(500)), slow(100_000, mbit(100), mbit(20))), Some(100));
+    // 50 Mbit/s above 700 would leave more than nine tenths, where nothing is put off.
+    let all_of_it = |max| Settings { puts_off: false, ..law(max) };
+    let fast = slow(100_000, mbit(100), mbit(700));
+    assert_eq!(limit_after(all_of_it(Some(2000)), fast), Some(2000));
+    assert_eq!(limit_after(all_of_it(None), fast), None);
+    // And where the maximum is not enough, it ends.
+    assert_eq!(decide(all_of_it(Some(500)), &[fast]), Decision::StopAndCopy(Why::NoProgress));
+}
+
+#[test]
+fn a_target_within_reach_is_met_however_little_room_it_leaves() {
+    let settings = Settings {
+        downtime_target: Duration::from_millis(300),
+        fixed_stop: Duration::from_millis(290),
+        ..Settings::default()
+    };
+    let left = pages_in(Duration::from_millis(25));
+    let rounds = [round(100_000, 10 * left), round(10 * left, left)];
+    assert!(matches!(decide(settings, &rounds), Decision::Continue(_)));
+}
+
+#[test]
 fn a_guest_that_outruns_the_link_is_given_up_on_unless_it_may_be_stunned() {
     let rounds = [round(200_000, 100_000), round(95_000, 98_000)];
     let settings = Settings::default();
