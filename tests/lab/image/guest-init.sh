@@ -4,4 +4,6 @@
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
+# Every key, for tests that crash it.
+echo 1 >/proc/sys/kernel/sysrq
 exec /sbin/init

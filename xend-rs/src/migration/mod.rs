@@ -24,6 +24,7 @@ mod outgoing;
 mod pass;
 pub mod plan;
 pub mod policy;
+mod pre_copy;
 pub mod probe;
 pub mod progress;
 mod put_off;

@@ -93,7 +93,12 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
         let held_back_pages = order.held_back_pages;
         let mut account = Account {
             report: PassReport { held_back_pages, ..PassReport::default() },
-            progress: Progress { stage, done_pages: 0, total_pages: order.len_pages() },
+            progress: Progress {
+                stage,
+                done_pages: 0,
+                total_pages: order.len_pages(),
+                sent_bytes: self.outgoing.sent_bytes(),
+            },
             busy: Duration::ZERO,
             started,
         };
@@ -167,6 +172,7 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
                 }
             };
             settle(self.unsent, self.owed, put_off, window, &done, account);
+            account.progress.sent_bytes = self.outgoing.sent_bytes();
             self.toolstack.progress(&account.progress);
         }
         Ok(())
@@ -188,7 +194,7 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
             liveness: liveness_in(account.progress.stage),
         };
         let (unsent, owed) = (&mut *self.unsent, &mut *self.owed);
-        let toolstack = &mut *self.toolstack;
+        let (toolstack, outgoing) = (&mut *self.toolstack, self.outgoing);
         thread::scope(|scope| {
             let (tell, done) = channel();
             for _ in 0..self.readers {
@@ -200,6 +206,7 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
                 // The others stop after the batch that they are at.
                 let done = done.inspect_err(|_| batches.stop())?;
                 settle(unsent, owed, None, window, &done, account);
+                account.progress.sent_bytes = outgoing.sent_bytes();
                 toolstack.progress(&account.progress);
             }
             Ok(())

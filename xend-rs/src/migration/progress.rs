@@ -25,4 +25,6 @@ pub struct Progress {
     pub done_pages: u64,
     /// Pages that this stage has in all, as known now.
     pub total_pages: u64,
+    /// Bytes that have travelled, as far as is known here, since the transfer began.
+    pub sent_bytes: u64,
 }

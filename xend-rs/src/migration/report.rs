@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::plan::StopPlan;
+use super::policy::Why;
 use super::tracker::Tracking;
 use crate::hypervisor::types::PAGE_SIZE;
 
@@ -57,6 +58,8 @@ pub struct SaveReport {
     pub suspend: Duration,
     /// What the last pass was expected to cost, where all memory is read in it.
     pub stop_plan: Option<StopPlan>,
+    /// Why live copying ended. `None` where there was none.
+    pub ends: Option<Why>,
     /// The pass after the suspend.
     pub last_pass: PassReport,
     /// Reading and sending the state of the suspended guest.

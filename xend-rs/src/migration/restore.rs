@@ -179,6 +179,7 @@ impl<G: DestinationGuest, T: DestinationToolstack, R: Read> Restore<'_, G, T, R>
             done_pages: self.report.data_pages,
             // How many will come is not known on this side.
             total_pages: 0,
+            sent_bytes: self.report.data_pages * PAGE_SIZE as u64,
         });
     }
 

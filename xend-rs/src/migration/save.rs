@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::cancel::Cancel;
 use super::error::{Phase, SaveError, SaveFailure};
@@ -10,8 +10,8 @@ use super::heat::Heat;
 use super::order::Order;
 use super::outgoing::Outgoing;
 use super::pass::{Pass, PassEnd};
-use super::plan::StopPlan;
-use super::policy::{self, CpuShare, Decision, History, Policy, Round};
+use super::policy::{self, Policy};
+use super::probe::ProbeOptions;
 use super::progress::Stage;
 use super::put_off::{PauseBudget, PutOff};
 use super::report::{PassReport, SaveReport};
@@ -20,10 +20,6 @@ use super::toolstack::SourceToolstack;
 use super::tracker::{self, Tracker, Tracking};
 use crate::hypervisor::{EverythingTravels, Liveness, PfnSet, Result as GuestResult, SourceGuest};
 use crate::stream::libxc::{DomainHeader, ImageHeader, ImageVersion, Record, write};
-
-/// What may wait in a queue when a round ends, as time at the receiver's rate: enough to keep the
-/// link busy while the next round or the suspend begins, which takes longer.
-const QUEUE_AHEAD: Duration = Duration::from_millis(50);
 
 /// How to save.
 #[derive(Clone, Copy)]
@@ -37,6 +33,9 @@ pub struct SaveOptions<'a> {
     pub verify: bool,
     /// When to stop copying a running guest.
     pub policy: &'a dyn Policy,
+    /// Look how the guest writes before round 0, where Xen notes its writes: the policy, the order of
+    /// round 0 and the toolstack's prediction are the better for it.
+    pub probe: Option<ProbeOptions>,
     /// Send pages that are seldom written first, and put off to the next round those that the guest has
     /// written again before their turn. What it may cost the guest to look. By log-dirty only.
     pub put_off: Option<PauseBudget>,
@@ -66,6 +65,7 @@ impl SaveOptions<'static> {
             tracking: Tracking::Auto,
             verify: false,
             policy: &policy::Stock,
+            probe: None,
             put_off: None,
             readers: vcpus.min(most),
             zero_pages: false,
@@ -143,29 +143,29 @@ where
 }
 
 /// A save under way.
-struct Save<'a, 'scope, G, T> {
-    guest: &'a mut G,
-    toolstack: &'a mut T,
-    outgoing: Outgoing<'scope>,
-    options: &'a SaveOptions<'a>,
-    cancel: &'a Cancel,
-    phase: Phase,
+pub(super) struct Save<'a, 'scope, G, T> {
+    pub(super) guest: &'a mut G,
+    pub(super) toolstack: &'a mut T,
+    pub(super) outgoing: Outgoing<'scope>,
+    pub(super) options: &'a SaveOptions<'a>,
+    pub(super) cancel: &'a Cancel,
+    pub(super) phase: Phase,
     /// Pages that the receiver lacks. Bits that Xen cleared live here until their pages are sent.
-    unsent: PfnSet,
+    pub(super) unsent: PfnSet,
     /// What the tracker told last.
-    told: PfnSet,
-    heat: Heat,
+    pub(super) told: PfnSet,
+    pub(super) heat: Heat,
     /// Where pages are put off: those that are.
-    put_off: Option<PutOff>,
+    pub(super) put_off: Option<PutOff>,
     /// Pages that earlier passes could not read: they must be looked at in the last one.
-    owed: PfnSet,
+    pub(super) owed: PfnSet,
     /// What knows which pages must travel, from the first phase to the end.
-    tracker: Option<Box<dyn Tracker<G>>>,
+    pub(super) tracker: Option<Box<dyn Tracker<G>>>,
     /// Passes that have been made.
-    passes: u32,
-    device_model_log: bool,
-    asked_to_suspend: bool,
-    report: SaveReport,
+    pub(super) passes: u32,
+    pub(super) device_model_log: bool,
+    pub(super) asked_to_suspend: bool,
+    pub(super) report: SaveReport,
 }
 
 impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
@@ -215,12 +215,12 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         Ok(())
     }
 
-    fn tracker(&self) -> &dyn Tracker<G> {
+    pub(super) fn tracker(&self) -> &dyn Tracker<G> {
         self.tracker.as_deref().expect("tracking is the first phase")
     }
 
     /// Asks for the pages of the next pass. They are unsent from now on, with those that still are.
-    fn next_set(&mut self, liveness: Liveness) -> Result<Option<u64>, PassEnd> {
+    pub(super) fn next_set(&mut self, liveness: Liveness) -> Result<Option<u64>, PassEnd> {
         let tracker = self.tracker.as_deref_mut().expect("tracking is the first phase");
         self.told.clear();
         let written = tracker.next_set(self.guest, &mut self.told, liveness)?;
@@ -242,89 +242,6 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         records.push(Record::StaticDataEnd);
         records.extend(self.guest.layout_records()?);
         self.send_records(bytes, &records, &[])
-    }
-
-    fn pre_copy(&mut self) -> Result<(), PassEnd> {
-        let started = Instant::now();
-        let mut rounds = Vec::new();
-        let mut next = self.options.policy.first();
-        let mut cpu_share = CpuShare::FULL;
-        loop {
-            let round = rounds.len() as u32;
-            let (began, before_bytes) = (Instant::now(), self.outgoing.sent_bytes());
-            self.outgoing.limit(next.limit)?;
-            let report = self.pass(Stage::PreCopy { round }, next.hold_back_pages)?;
-            // Where no writes are noted, only these are known.
-            let left_pages = self.unsent.len_pfns();
-            log::info!(
-                "{}: round {round}: {} pages in {} ms, of {} that were read at {} MiB/s",
-                self.guest.domid(),
-                report.data_pages,
-                report.duration.as_millis(),
-                report.read_pages,
-                report.read_bytes_per_s().unwrap_or(0) >> 20,
-            );
-            self.report.rounds.push(report);
-            // What the guest writes while this round's pages wait in a queue is sent once more, and
-            // what waits when the guest is suspended makes it wait, too.
-            self.outgoing.wait_until_taken(QUEUE_AHEAD)?;
-            self.guest.check_layout()?;
-
-            let dirtied_pages = self.next_set(Liveness::Running)?;
-            rounds.push(Round {
-                sent_pages: report.data_pages,
-                sent_bytes: self.outgoing.sent_bytes() - before_bytes,
-                duration: began.elapsed(),
-                dirtied_pages,
-                unsent_pages: match self.tracker().reads_everything() {
-                    true => left_pages,
-                    false => self.unsent.len_pfns(),
-                },
-                limit: next.limit,
-                cpu_share,
-            });
-            let history = History { rounds: &rounds, elapsed: started.elapsed(), probe: None };
-            match self.options.policy.decide(&history) {
-                Decision::Continue(then) => {
-                    cpu_share = self.slow_down(cpu_share, then.cpu_share);
-                    next = then;
-                }
-                Decision::StopAndCopy(why) => {
-                    log::info!("{}: live copying ends: {why}", self.guest.domid());
-                    self.announce_stop();
-                    return Ok(());
-                }
-                Decision::Abort(why) => return Err(SaveFailure::GivenUp { why }.into()),
-            }
-        }
-    }
-
-    /// Leaves the guest's vCPUs with another share, if it is another. Gives the one that they have then.
-    fn slow_down(&mut self, now: CpuShare, wanted: CpuShare) -> CpuShare {
-        if now == wanted {
-            return now;
-        }
-        match self.toolstack.set_cpu_share(wanted) {
-            Ok(()) => wanted,
-            Err(error) => {
-                let domid = self.guest.domid();
-                log::warn!("{domid}: it is not slowed down as it should be: {error}");
-                now
-            }
-        }
-    }
-
-    /// Says how long the guest will have to wait for the last pass, where all memory is read in it.
-    fn announce_stop(&mut self) {
-        let rounds = &self.report.rounds;
-        let ([first, .., last] | [first @ last]) = rounds.as_slice() else { return };
-        if self.tracker().reads_everything()
-            && let Some(plan) =
-                StopPlan::new(rounds, first.read_pages, last.data_pages + last.held_back_pages)
-        {
-            log::info!("{}: {plan}", self.guest.domid());
-            self.report.stop_plan = Some(plan);
-        }
     }
 
     fn suspend(&mut self) -> Result<(), PassEnd> {
@@ -381,7 +298,11 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
 
     /// Sends what is unsent, but for the hottest `hold_back_pages` and what is put off: these stay
     /// unsent.
-    fn pass(&mut self, stage: Stage, hold_back_pages: u64) -> Result<PassReport, PassEnd> {
+    pub(super) fn pass(
+        &mut self,
+        stage: Stage,
+        hold_back_pages: u64,
+    ) -> Result<PassReport, PassEnd> {
         let tracker = self.tracker.as_deref().expect("tracking is the first phase");
         let is_live = matches!(stage, Stage::PreCopy { .. });
         let put_off = self.put_off.as_mut().filter(|_| is_live && tracker.can_peek());

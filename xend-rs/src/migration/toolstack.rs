@@ -8,6 +8,7 @@
 use std::io;
 
 use super::policy::CpuShare;
+use super::probe::{Census, Probe};
 use super::progress::Progress;
 use crate::hypervisor::MissingPolicies;
 
@@ -64,6 +65,10 @@ pub trait SourceToolstack {
             _ => Err(ToolstackError::Refused { request: "slow the guest down" }),
         }
     }
+
+    /// Tells how the guest writes and what there is of its memory, before round 0, where that was looked
+    /// at.
+    fn probed(&mut self, _probe: &Probe, _census: &Census) {}
 
     /// Tells how far the transfer is. Called about once per batch.
     fn progress(&mut self, progress: &Progress);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::source::Foretold;
 use super::stage::Stage;
 use crate::migration::{PassReport, SaveReport};
 use crate::stream::xend::Timing;
@@ -43,6 +44,10 @@ pub struct Report {
     /// What the last pass was expected to take, where all memory is read in it. What it took is
     /// among the steps of the source.
     pub predicted_last_pass_ms: Option<f64>,
+    /// Why live copying ended, in words.
+    pub ends: Option<String>,
+    /// What was expected when round 0 had begun, where that was known.
+    pub prediction: Option<Expected>,
     /// Bytes of the memory image.
     pub sent_bytes: u64,
     /// From the request to suspend to the destination's word that the guest runs, as seen here.
@@ -51,6 +56,23 @@ pub struct Report {
     pub source: Vec<StepTime>,
     /// Its parts at the destination, where that is a xend.
     pub destination: Vec<StepTime>,
+}
+
+/// What was expected of a migration.
+#[derive(Clone, Debug, Serialize)]
+pub struct Expected {
+    /// What the link was measured to carry, in Mbit/s.
+    pub link_mbit: f64,
+    /// Live rounds.
+    pub rounds: usize,
+    /// Bytes of memory on the wire.
+    pub sent_bytes: u64,
+    /// From the start until the guest runs there.
+    pub total_ms: f64,
+    /// For how long the guest stands still.
+    pub stopped_ms: f64,
+    /// Why live copying would end, in words.
+    pub ends: Option<String>,
 }
 
 /// How long a stage took.
@@ -113,10 +135,37 @@ impl Report {
         self.tracking = Some(save.tracking.name());
         self.predicted_last_pass_ms = save.stop_plan.map(|plan| ms(plan.total()));
         self.passes = save.rounds.iter().chain([&save.last_pass]).map(pass).collect();
+        self.ends = save.ends.map(|why| why.to_string());
         self.sent_bytes = save.sent_bytes;
         self.step("suspend", save.suspend);
         self.step("last pass", save.last_pass.duration);
         self.step("state", save.state);
+    }
+
+    /// Takes over what is expected.
+    pub(super) fn foretell(&mut self, foretold: &Foretold, clock: &Clock) {
+        let Foretold { prediction, link, began } = foretold;
+        let before = began.saturating_duration_since(clock.started);
+        self.prediction = Some(Expected {
+            link_mbit: link.as_bytes_per_s() as f64 / 125_000.0,
+            rounds: prediction.rounds,
+            sent_bytes: prediction.sent_bytes,
+            total_ms: ms(before + prediction.total),
+            stopped_ms: ms(prediction.downtime),
+            ends: prediction.ends.map(|why| why.to_string()),
+        });
+    }
+
+    /// What came of what was expected, for a person.
+    pub(super) fn outcome_beside_expected(&self) -> Option<String> {
+        let expected = self.prediction.as_ref()?;
+        Some(format!(
+            "it took {:.1} s, {:.1} s were expected; it stood still for {:.0} ms, {:.0} ms were expected",
+            self.total_ms / 1000.0,
+            expected.total_ms / 1000.0,
+            self.stopped_ms?,
+            expected.stopped_ms,
+        ))
     }
 
     /// Adds a step of the source's.

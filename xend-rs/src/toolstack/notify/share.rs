@@ -70,7 +70,7 @@ mod tests {
         let mut share = LinkShare::default();
         let mut at = |second, round, done_pages| {
             let stage = Stage::PreCopy { round };
-            let progress = Progress { stage, done_pages, total_pages: 5000 };
+            let progress = Progress { stage, done_pages, total_pages: 5000, sent_bytes: 0 };
             share.progress(start + Duration::from_secs(second), &progress)
         };
         assert_eq!(at(0, 0, 0), None);

@@ -2,8 +2,11 @@
 
 mod confirmed;
 mod finishing;
+mod foresight;
 mod handover;
 mod transfer;
+
+pub(super) use self::foresight::Foretold;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -131,6 +134,11 @@ pub fn migrate<H: SourceHost>(
         });
         ear.end();
         sender.clock.end(&mut sender.report);
+        if result.is_ok()
+            && let Some(text) = sender.report.outcome_beside_expected()
+        {
+            control.line(format!("migration sender: {text}"));
+        }
         (sender.report, result, is_there)
     });
     // One that has done its work may take as long as it likes to end.

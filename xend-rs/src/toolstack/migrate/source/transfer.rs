@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use super::Sender;
 use super::confirmed::ConfirmedSink;
+use super::foresight::{Foresight, Foretold};
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
 use crate::migration::policy::{Adaptive, CpuShare};
+use crate::migration::probe::{Census, Probe, ProbeOptions};
 use crate::migration::progress::{self, Progress};
 use crate::migration::toolstack::{SourceToolstack, ToolstackError};
-use crate::migration::{Cancel, PauseBudget, SaveFailure, SaveOptions, save};
+use crate::migration::{Cancel, PauseBudget, SaveFailure, SaveOptions, Tracking, save};
 use crate::stream::{libxl, xend};
 use crate::toolstack::journal::{Journal, SourceRecord, SourceState};
 use crate::toolstack::migrate::control::{Control, Event};
@@ -23,6 +25,14 @@ use crate::toolstack::notify::LinkShare;
 
 /// How long the peer's last words are waited for once the connection broke.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How the guest writes is looked at for so long before round 0.
+const PROBE: ProbeOptions = ProbeOptions {
+    window: Duration::from_millis(50),
+    length: Duration::from_secs(1),
+    tracking: Tracking::LogDirty,
+    readers: 1,
+};
 
 /// libxl's END record.
 const LIBXL_END: &[u8] = &[0; 8];
@@ -38,12 +48,14 @@ impl<H: SourceHost> Sender<'_, H> {
             .and_then(|()| libxl::write::libxc_context(&mut head));
         built.and_then(|()| self.sink.write_all(&head)).map_err(|e| self.blame(e.into()))?;
         let policy = Adaptive::new(self.departure.rounds);
+        let zero_pages = self.version.is_some() && self.capabilities & xend::ZERO_PAGES != 0;
         let options = SaveOptions {
             policy: &policy,
+            probe: Some(PROBE),
             put_off: Some(PauseBudget::default()),
             tracking: self.departure.tracking,
             verify: self.departure.verify,
-            zero_pages: self.version.is_some() && self.capabilities & xend::ZERO_PAGES != 0,
+            zero_pages,
             trailer: LIBXL_END,
             keep_tracking: true,
             ..SaveOptions::stock(true)
@@ -56,6 +68,7 @@ impl<H: SourceHost> Sender<'_, H> {
             stop: self.stop,
             agent: &*self.agent,
             share: LinkShare::default(),
+            foresight: Foresight::new(self.departure.rounds, zero_pages),
             clock: &mut self.clock,
             report: &mut self.report,
         };
@@ -122,8 +135,17 @@ struct Bridge<'a, H> {
     stop: &'a Cancel,
     agent: &'a dyn Agent,
     share: LinkShare,
+    foresight: Foresight,
     clock: &'a mut Clock,
     report: &'a mut Report,
+}
+
+impl<H> Bridge<'_, H> {
+    fn foretell(&mut self, foretold: &Foretold) {
+        let Foretold { prediction, link, .. } = foretold;
+        self.control.line(format!("migration sender: expected over {link}: {prediction}"));
+        self.report.foretell(foretold, self.clock);
+    }
 }
 
 impl<H: SourceHost> SourceToolstack for Bridge<'_, H> {
@@ -164,7 +186,21 @@ impl<H: SourceHost> SourceToolstack for Bridge<'_, H> {
         Ok(())
     }
 
+    fn probed(&mut self, probe: &Probe, census: &Census) {
+        log::info!(
+            "{}: it writes {:.0} pages/s; {} pages of it are not zero, and {} are",
+            self.record.domid(),
+            probe.pages_per_s(),
+            census.nonzero_pages(),
+            census.zero_pages,
+        );
+        self.foresight.probed(probe, census);
+    }
+
     fn progress(&mut self, progress: &Progress) {
+        if let Some(foretold) = self.foresight.progress(Instant::now(), progress) {
+            self.foretell(&foretold);
+        }
         let stage = match progress.stage {
             progress::Stage::PreCopy { .. } | progress::Stage::Receiving => Stage::PreCopy,
             progress::Stage::StopAndCopy | progress::Stage::Verify => Stage::StopAndCopy,

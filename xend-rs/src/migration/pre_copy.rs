@@ -1,0 +1,128 @@
+//! Iterative pre-copy: round after round while the guest runs, for as long as the policy says.
+
+use std::time::{Duration, Instant};
+
+use super::dirty_curve::DirtyCurve;
+use super::error::SaveFailure;
+use super::pass::PassEnd;
+use super::plan::StopPlan;
+use super::policy::{CpuShare, Decision, History, Next, Round};
+use super::probe;
+use super::progress::Stage;
+use super::save::Save;
+use super::toolstack::SourceToolstack;
+use super::tracker::Tracking;
+use crate::hypervisor::{Liveness, SourceGuest};
+
+/// What may wait in a queue when a round ends, as time at the receiver's rate: enough to keep the
+/// link busy while the next round or the suspend begins, which takes longer.
+const QUEUE_AHEAD: Duration = Duration::from_millis(50);
+
+impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
+    pub(super) fn pre_copy(&mut self) -> Result<(), PassEnd> {
+        let curve = self.look_first()?;
+        let started = Instant::now();
+        let mut rounds = Vec::new();
+        let mut next = self.options.policy.first();
+        let mut cpu_share = CpuShare::FULL;
+        loop {
+            rounds.push(self.round(rounds.len() as u32, &next, cpu_share)?);
+            let elapsed = started.elapsed();
+            let history = History { rounds: &rounds, elapsed, probe: curve.as_ref() };
+            match self.options.policy.decide(&history) {
+                Decision::Continue(then) => {
+                    cpu_share = self.slow_down(cpu_share, then.cpu_share);
+                    next = then;
+                }
+                Decision::StopAndCopy(why) => {
+                    log::info!("{}: live copying ends: {why}", self.guest.domid());
+                    self.report.ends = Some(why);
+                    self.announce_stop();
+                    return Ok(());
+                }
+                Decision::Abort(why) => return Err(SaveFailure::GivenUp { why }.into()),
+            }
+        }
+    }
+
+    /// Looks how the guest writes, where that is wanted and Xen notes it. Nothing is lost by that: every
+    /// page is still to be sent.
+    fn look_first(&mut self) -> Result<Option<DirtyCurve>, PassEnd> {
+        let Some(options) = self.options.probe else { return Ok(None) };
+        if self.tracker().tracking() != Tracking::LogDirty {
+            return Ok(None);
+        }
+        let seen = probe::watch(self.guest, &options, self.cancel)?;
+        if self.cancel.is_cancelled() {
+            return Err(SaveFailure::Cancelled.into());
+        }
+        let census = probe::census(self.guest, self.options.readers.get(), self.cancel)?;
+        let Some(census) = census else { return Err(SaveFailure::Cancelled.into()) };
+        self.toolstack.probed(&seen, &census);
+        Ok(Some(seen.curve))
+    }
+
+    /// One round: all that is unsent, but for what is put off and held back.
+    fn round(&mut self, round: u32, next: &Next, cpu_share: CpuShare) -> Result<Round, PassEnd> {
+        let (began, before_bytes) = (Instant::now(), self.outgoing.sent_bytes());
+        self.outgoing.limit(next.limit)?;
+        let report = self.pass(Stage::PreCopy { round }, next.hold_back_pages)?;
+        // Where no writes are noted, only these are known.
+        let left_pages = self.unsent.len_pfns();
+        log::info!(
+            "{}: round {round}: {} pages in {} ms, of {} that were read at {} MiB/s",
+            self.guest.domid(),
+            report.data_pages,
+            report.duration.as_millis(),
+            report.read_pages,
+            report.read_bytes_per_s().unwrap_or(0) >> 20,
+        );
+        self.report.rounds.push(report);
+        // What the guest writes while this round's pages wait in a queue is sent once more, and
+        // what waits when the guest is suspended makes it wait, too.
+        self.outgoing.wait_until_taken(QUEUE_AHEAD)?;
+        self.guest.check_layout()?;
+
+        let dirtied_pages = self.next_set(Liveness::Running)?;
+        Ok(Round {
+            sent_pages: report.data_pages,
+            sent_bytes: self.outgoing.sent_bytes() - before_bytes,
+            duration: began.elapsed(),
+            dirtied_pages,
+            unsent_pages: match self.tracker().reads_everything() {
+                true => left_pages,
+                false => self.unsent.len_pfns(),
+            },
+            limit: next.limit,
+            cpu_share,
+        })
+    }
+
+    /// Leaves the guest's vCPUs with another share, if it is another. Gives the one that they have then.
+    fn slow_down(&mut self, now: CpuShare, wanted: CpuShare) -> CpuShare {
+        if now == wanted {
+            return now;
+        }
+        match self.toolstack.set_cpu_share(wanted) {
+            Ok(()) => wanted,
+            Err(error) => {
+                let domid = self.guest.domid();
+                log::warn!("{domid}: it is not slowed down as it should be: {error}");
+                now
+            }
+        }
+    }
+
+    /// Says how long the guest will have to wait for the last pass, where all memory is read in it.
+    fn announce_stop(&mut self) {
+        let rounds = &self.report.rounds;
+        let ([first, .., last] | [first @ last]) = rounds.as_slice() else { return };
+        if self.tracker().reads_everything()
+            && let Some(plan) =
+                StopPlan::new(rounds, first.read_pages, last.data_pages + last.held_back_pages)
+        {
+            log::info!("{}: {plan}", self.guest.domid());
+            self.report.stop_plan = Some(plan);
+        }
+    }
+}
