@@ -127,6 +127,14 @@ impl SourceGuest for Guest<'_> {
         unreachable!("it is said to be missing")
     }
 
+    fn peek_dirty(&mut self, _: &mut PfnSet) -> Result<()> {
+        unreachable!("it is said to be missing")
+    }
+
+    fn enable_log_dirty_unless_on(&mut self) -> Result<()> {
+        unreachable!("it is said to be missing")
+    }
+
     fn take_dirty(&mut self, _: &mut PfnSet, _: Liveness) -> Result<DirtyStats> {
         unreachable!("it is said to be missing")
     }

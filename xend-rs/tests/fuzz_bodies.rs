@@ -83,6 +83,7 @@ fn images() -> Vec<Vec<u8>> {
         sample::pv_image(ImageVersion::V3),
         sample::hvm_image(ImageVersion::V2),
         sample::hvm_image(ImageVersion::V3),
+        sample::xend_image(),
     ]
 }
 

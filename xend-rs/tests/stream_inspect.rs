@@ -80,6 +80,16 @@ fn pages_that_come_twice_are_counted() {
 }
 
 #[test]
+fn pages_of_zeroes_are_told_in_runs() {
+    let (code, out, err) = inspect(&sample::xend_image(), &["--verify"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("XEND_ZERO_PAGES"), "{out}");
+    assert!(out.contains("4359 pfns 0x1-0x1202 in 4 runs\n"), "{out}");
+    assert!(out.contains("pages    2: NOTAB 2; 4360 of zeroes\n"), "{out}");
+    assert!(out.contains("pfns     4361 distinct, 1 sent again, highest 0xfeff\n"), "{out}");
+}
+
+#[test]
 fn an_unsound_stream_is_told_in_one_line_with_status_1() {
     let mut cut = sample::xl_pv_file();
     cut.truncate(10_000);

@@ -7,8 +7,8 @@ use xend_rs::hypervisor::types::Pfn;
 use xend_rs::stream::libxc::page_data::encode_head;
 use xend_rs::stream::libxc::{
     CpuidLeaf, DomainHeader, GuestType, HvmParam, ImageHeader, ImageVersion, MsrEntry, P2mFrames,
-    PAGE_BYTES, PageDataHead, PageEntry, PageType, PvWidth, Reader, Record, TscInfo, VcpuKind,
-    VcpuState, write,
+    PAGE_BYTES, PageDataHead, PageEntry, PageRun, PageType, PvWidth, Reader, Record, TscInfo,
+    VcpuKind, VcpuState, write,
 };
 use xend_rs::stream::libxl::{self, Emulator, EmulatorId, XenstorePair};
 use xend_rs::stream::xl_header::XlHeader;
@@ -23,6 +23,11 @@ fn pages(last_pfn: u64) -> impl Strategy<Value = Record> {
     let entry = (0..=last_pfn, page_type)
         .prop_map(|(pfn, page_type)| PageEntry { pfn: Pfn(pfn), page_type });
     vec(entry, 1..40).prop_map(|entries| Record::PageData(PageDataHead { entries }))
+}
+
+fn zero_pages(last_pfn: u64) -> impl Strategy<Value = Record> {
+    let pfns = proptest::collection::btree_set(0..=last_pfn, 1..60);
+    pfns.prop_map(|pfns| Record::ZeroPages(PageRun::all_of(pfns.into_iter().map(Pfn))))
 }
 
 fn p2m(end: u32, width: PvWidth) -> impl Strategy<Value = Record> {
@@ -104,6 +109,8 @@ fn any_record() -> impl Strategy<Value = Record> {
         pfns.prop_map(Record::CheckpointDirtyPfnList),
         cpuid_policy(),
         msr_policy(),
+        zero_pages(1000),
+        zero_pages(last_pfn),
         optional(),
     ]
 }
@@ -113,6 +120,14 @@ fn static_data(version: ImageVersion) -> BoxedStrategy<Vec<Record>> {
         return Just(vec![]).boxed();
     }
     (cpuid_policy(), msr_policy()).prop_map(|(c, m)| vec![c, m, Record::StaticDataEnd]).boxed()
+}
+
+/// Batches of pages, and of pages of zeroes where there can be any.
+fn pages_and_zeroes(version: ImageVersion, last_pfn: u64) -> BoxedStrategy<Vec<Record>> {
+    match version {
+        ImageVersion::V2 => vec(pages(last_pfn), 1..4).boxed(),
+        ImageVersion::V3 => vec(prop_oneof![pages(last_pfn), zero_pages(last_pfn)], 1..5).boxed(),
+    }
 }
 
 /// The records of a whole PV image.
@@ -126,7 +141,7 @@ fn pv_records(version: ImageVersion) -> impl Strategy<Value = Vec<Record>> {
         (
             static_data(version),
             p2m(end, width),
-            vec(pages(u64::from(end)), 1..4),
+            pages_and_zeroes(version, u64::from(end)),
             (optional(), tsc_info(), shared_info()),
             states,
         )
@@ -146,13 +161,12 @@ fn pv_records(version: ImageVersion) -> impl Strategy<Value = Vec<Record>> {
 /// The records of a whole HVM image.
 fn hvm_records(version: ImageVersion) -> impl Strategy<Value = Vec<Record>> {
     let context = blob(2000).prop_map(Record::HvmContext);
-    (static_data(version), vec(pages(1 << 40), 1..4), tsc_info(), context, hvm_params()).prop_map(
-        |(mut records, pages, tsc, context, params)| {
+    (static_data(version), pages_and_zeroes(version, 1 << 40), tsc_info(), context, hvm_params())
+        .prop_map(|(mut records, pages, tsc, context, params)| {
             records.extend(pages);
             records.extend([tsc, context, params, Record::End]);
             records
-        },
-    )
+        })
 }
 
 /// Encodes an image. Every byte of page contents is the low byte of its pfn.

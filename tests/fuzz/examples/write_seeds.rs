@@ -20,6 +20,7 @@ fn main() -> io::Result<()> {
         ("libxc", "pv_v3", sample::pv_image(ImageVersion::V3)),
         ("libxc", "hvm_v2", sample::hvm_image(ImageVersion::V2)),
         ("libxc", "hvm_v3", sample::hvm_image(ImageVersion::V3)),
+        ("libxc", "xend", sample::xend_image()),
         ("libxl", "hvm", sample::libxl_hvm_stream()),
         ("libxl", "pv", stream.to_vec()),
         ("xl_header", "pv", header.to_vec()),

@@ -52,6 +52,12 @@ impl Failure {
         self
     }
 
+    /// What it says on standard error, for tests.
+    #[cfg(test)]
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+
     /// Prints it. The status is what the program exits with.
     pub(super) fn report(self) -> ExitCode {
         // Nobody left to tell: nothing to be done about it.

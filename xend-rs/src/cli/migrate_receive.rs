@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::args::Args;
 use super::failure::Failure;
 use super::options::Long;
+use super::progress::Screen;
 use super::{output, transfer};
 use crate::error_line::error_line;
 use crate::migration::Cancel;
@@ -48,7 +49,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let usage = super::help::usage(args.program, args.command);
         return Err(Failure::silent().with_help(usage));
     }
-    let control = transfer::control(args, "migration target")?;
+    let control = transfer::control(Screen::of_receiver(&args.global, "migration target"))?;
     let host = Host::open()?;
     let journal = FileJournal::open()?;
     // What waits for the peer ends when somebody wants this process to end.

@@ -7,11 +7,13 @@ use super::args::Args;
 use super::failure::Failure;
 use super::options::Long;
 use super::output;
+use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
 use crate::toolstack::journal::{FileJournal, Journal, Side, SourceRecord};
 use crate::toolstack::migrate::here::Here;
+use crate::toolstack::migrate::host::Domains;
 use crate::toolstack::migrate::{Case, Word, ask, recover};
-use crate::toolstack::{Host, domain};
+use crate::toolstack::{Host, domain, probe, stun};
 
 const JSON: u8 = 1;
 const KEEP: u8 = 2;
@@ -53,11 +55,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let names = |name: &str| name == record.identity.name || name == record.domid.to_string();
         words.iter().find(|(name, _)| names(name)).map(|&(_, word)| word)
     };
+    let (ended, all_ended) = end_left(&host, &here)?;
     let cases = recover(&here, &journal, &ask_peer, &word)?;
     if json {
         output::print(format!("{}\n", serde_json::to_string_pretty(&cases)?))?;
+        output::warn(ended);
     } else {
         let lines: String = cases.iter().map(|case| format!("{case}\n")).collect();
+        let lines = ended + &lines;
         output::print(lines)?;
     }
     let orphans = orphans(&host, &journal, &cases)?;
@@ -72,8 +77,30 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             ));
         }
     }
-    let open = cases.iter().any(|case| case.finding.is_open());
+    let open = !all_ended || cases.iter().any(|case| case.finding.is_open());
     Ok(if open { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Ends what killed processes have left on guests that stay here, before anything is asked of another
+/// host. Says what that was, and whether some of it could not be ended.
+fn end_left(host: &Host, here: &Here<'_>) -> Result<(String, bool), Failure> {
+    let hold = |domid| here.hold(domid).ok().flatten();
+    let (mut lines, mut all_ended) = (String::new(), true);
+    let mut tell = |line: Result<String, String>| match line {
+        Ok(line) => lines += &(line + "\n"),
+        Err(line) => {
+            all_ended = false;
+            output::warn(format!("xend: {line}\n"));
+        }
+    };
+    for ended in stun::recover(host, hold)? {
+        tell(ended.map(|ended| ended.to_string()).map_err(|error| error_line(&error)));
+    }
+    for ended in probe::recover(host, hold)? {
+        let line = |domid| format!("{domid} is not looked at any more by a process that is gone");
+        tell(ended.map(line).map_err(|error| error_line(&error)));
+    }
+    Ok((lines, all_ended))
 }
 
 /// Says what is in the journal, and does nothing.

@@ -8,6 +8,7 @@ use super::config_source::{self, ConfigSource};
 use super::failure::Failure;
 use super::interruption::Interruption;
 use super::options::Long;
+use super::progress::Screen;
 use super::{create, output, transfer};
 use crate::error_line::error_line;
 use crate::toolstack::config::DomainConfig;
@@ -41,7 +42,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
     };
     let interruption = Interruption::await_signals()?;
-    let control = transfer::control_under(args, "restoring", &interruption);
+    let control =
+        transfer::control_under(Screen::of_sender(&args.global, "restoring"), &interruption);
     let saved =
         Saved::open(Path::new(path), &control.asked).map_err(|error| named(path, &error))?;
     let host = Host::open()?;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::args::Args;
 use super::config_source::{self, ConfigSource};
 use super::failure::Failure;
+use super::progress::Screen;
 use super::{domains, output, transfer};
 use crate::error_line::error_line;
 use crate::migration::Tracking;
@@ -45,7 +46,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let busy = || Failure::line(format_args!("{} is being migrated or saved", identity.name));
     let _turn = Turn::take(domid)?.ok_or_else(busy)?;
     domains::require_running(&host, domid, &identity.name)?;
-    let control = transfer::control(args, "saving")?;
+    let control = transfer::control(Screen::of_sender(&args.global, "saving"))?;
     let (file, is_new) = create_file(path).map_err(|error| {
         let reason = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)).desc();
         Failure::said(format!(

@@ -18,6 +18,7 @@ use crate::hypervisor::xen::{XenDestination, XenSource, inherited_fd};
 use crate::hypervisor::{Rings, SourceGuest};
 use crate::migration::{Cancel, SaveOptions, Tracking, restore, save};
 use crate::stream::libxc::GuestType;
+use crate::toolstack::migrate::here::Turn;
 use crate::transport::{FdSink, FdSource};
 
 /// Exit status for a command line that is not libxl's.
@@ -106,6 +107,7 @@ fn save_domain(
     let mut sink = inherited_fd(io_fd)
         .and_then(|fd| FdSink::new(fd, cancel.clone()))
         .map_err(|error| io_failure("save to", io_fd, &error))?;
+    let _turn = turn(domid)?;
     let mut guest =
         XenSource::open(domid).map_err(|e| Failure::new(&e, e.errno().unwrap_or(libc::EINVAL)))?;
     let mut toolstack = LibxlSource {
@@ -121,6 +123,21 @@ fn save_domain(
     let report = outcome.map_err(|error| Failure::new(&error, error.cause.errno()))?;
     log::info!("saved {domid}: {report}");
     Ok(())
+}
+
+/// Keeps every `xend` of this host away from the guest: its log of writes can only be one's.
+fn turn(domid: Domid) -> Result<Option<Turn>, Failure> {
+    match Turn::take(domid) {
+        Ok(None) => Err(Failure {
+            line: format!("a xend migrates {domid}, saves it or looks at how it writes"),
+            errno: libc::EBUSY,
+        }),
+        Ok(turn) => Ok(turn),
+        Err(error) => {
+            log::warn!("{domid}: a xend could come in between: {error}");
+            Ok(None)
+        }
+    }
 }
 
 fn restore_domain(

@@ -76,6 +76,13 @@ pub trait DestinationGuest {
     /// frames and unmaps the window.
     fn close_window(&mut self) -> Result<()>;
 
+    /// Makes plain pages of `pfns` ([valid](Self::pfn_is_valid), ascending, each once) that hold nothing
+    /// but zeroes, whatever they were before. Fresh memory is not promised to be zero.
+    ///
+    /// `coming` is what a window will be opened for next. What is not populated of both is populated
+    /// together, so that they can share large pages.
+    fn clear_pages(&mut self, pfns: &[Pfn], coming: &[PageEntry]) -> Result<()>;
+
     /// Like [`open_window`](Self::open_window), but for comparing: nothing is populated and
     /// `expected` holds what the stream says the pages contain. Gives the pfns that differ.
     fn differing_pages(&mut self, entries: &[PageEntry], expected: &[u8]) -> Result<Vec<Pfn>>;

@@ -12,6 +12,7 @@ pub mod sim;
 mod source;
 pub mod types;
 pub mod xen;
+mod zero;
 
 pub use destination::{DestinationGuest, MissingPolicies, RingEnd, RingFrames, Rings};
 pub use error::{HypervisorError, Result};
@@ -20,3 +21,4 @@ pub use source::{
     DirtyStats, EverythingTravels, Liveness, LogDirtySupport, MAX_BATCH_PFNS, PageBatch, Sieve,
     SourceGuest,
 };
+pub use zero::is_zero;

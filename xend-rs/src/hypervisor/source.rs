@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::error::Result;
 use super::pfn_set::PfnSet;
 use super::types::{Domid, PAGE_SIZE, Pfn};
-use crate::stream::libxc::{GuestType, PageEntry, Record};
+use super::zero::is_zero;
+use crate::stream::libxc::{GuestType, PageEntry, PageType, Record};
 
 /// Whether a guest's vCPUs may run while its memory is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,10 @@ pub struct PageBatch {
     /// The page contents, [`PAGE_SIZE`](super::types::PAGE_SIZE) bytes each: private copies, page
     /// tables already in terms of pfns.
     pub data: Vec<u8>,
+    /// Plain pages that travel and hold only zeroes, where those are [told apart](Self::tell_zeroes).
+    pub zeroes: Vec<Pfn>,
+    /// Whether pages of zeroes go to `zeroes`, and not to `entries` and `data`.
+    pub tell_zeroes: bool,
     /// Pfns that could not be read as the guest runs, or that have no memory now: they are owed
     /// and must be looked at again after the suspend.
     pub owed: Vec<Pfn>,
@@ -77,6 +82,8 @@ impl PageBatch {
         Self {
             entries: Vec::with_capacity(MAX_BATCH_PFNS),
             data: Vec::with_capacity(MAX_BATCH_PFNS * PAGE_SIZE),
+            zeroes: Vec::new(),
+            tell_zeroes: false,
             owed: Vec::new(),
             read_pages: 0,
         }
@@ -86,17 +93,28 @@ impl PageBatch {
     /// holds it back they are taken off again: the next page is then read to the same place, which
     /// the processor has at hand.
     pub fn add(&mut self, entry: PageEntry, start: usize, sieve: &dyn Sieve) {
-        if sieve.lets_through(entry, &self.data[start..]) {
-            self.entries.push(entry);
-        } else {
+        let page = &self.data[start..];
+        if !sieve.lets_through(entry, page) {
             self.data.truncate(start);
+        } else if self.tell_zeroes && entry.page_type == PageType::Normal && is_zero(page) {
+            self.data.truncate(start);
+            self.zeroes.push(entry.pfn);
+        } else {
+            self.entries.push(entry);
         }
+    }
+
+    /// Whether nothing of it travels.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.zeroes.is_empty()
     }
 
     /// Empties the batch and keeps its memory.
     pub fn clear(&mut self) {
         self.entries.clear();
         self.data.clear();
+        self.zeroes.clear();
+        self.tell_zeroes = false;
         self.owed.clear();
         self.read_pages = 0;
     }
@@ -143,11 +161,25 @@ pub trait SourceGuest: Sync {
     /// on is cleared first.
     fn enable_log_dirty(&mut self) -> Result<()>;
 
+    /// Starts write tracking, as [`enable_log_dirty`](Self::enable_log_dirty) does, but not where it is
+    /// on: for whoever only wants to look, and must not take somebody else's log.
+    ///
+    /// # Errors
+    /// If it is on already, or cannot be turned on.
+    fn enable_log_dirty_unless_on(&mut self) -> Result<()>;
+
     /// Adds the pages written since the last call to `into` and marks them clean in Xen. From here
     /// on they are the caller's debt: nobody else remembers them.
     ///
     /// With [`Liveness::Suspended`] Xen also reports frames that it keeps mapped for itself.
     fn take_dirty(&mut self, into: &mut PfnSet, liveness: Liveness) -> Result<DirtyStats>;
+
+    /// Adds the pages written since the last [`take_dirty`](Self::take_dirty) to `into` and leaves them
+    /// as they are: they will be told again. The guest is stopped meanwhile.
+    ///
+    /// # Errors
+    /// Xen's, or if writes are not tracked.
+    fn peek_dirty(&mut self, into: &mut PfnSet) -> Result<()>;
 
     /// Stops write tracking. Harmless where it is off.
     fn disable_log_dirty(&mut self) -> Result<()>;

@@ -5,7 +5,8 @@
 //!
 //! - iterative **pre-copy**: [`save`] sends all pages, then, round by round, those that the guest
 //!   wrote meanwhile, until the [`policy`] says that another round would not pay. Which pages those
-//!   are the [`tracker`] knows; what stopping will cost is in the [`plan`];
+//!   are the [`tracker`] knows; what stopping will cost is in the [`plan`]. Pages that are seldom
+//!   written go first (`order`, `heat`), and those that are written before their turn are put off;
 //! - **stop-and-copy**: the guest is suspended, and what is still owed is sent with its vCPUs;
 //! - [`restore`] is the other end of both.
 //!
@@ -17,11 +18,15 @@
 mod cancel;
 pub mod dirty_curve;
 mod error;
+mod heat;
+mod order;
 mod outgoing;
 mod pass;
 pub mod plan;
 pub mod policy;
+pub mod probe;
 pub mod progress;
+mod put_off;
 pub mod rate;
 mod report;
 mod restore;
@@ -32,6 +37,7 @@ pub mod tracker;
 
 pub use cancel::Cancel;
 pub use error::{Phase, RestoreError, SaveError, SaveFailure};
+pub use put_off::PauseBudget;
 pub use report::{PassReport, RestoreReport, SaveReport};
 pub use restore::restore;
 pub use save::{SaveOptions, save, save_with};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::rate::Rate;
 use super::sink::Sink;
 use crate::hypervisor::PageBatch;
-use crate::stream::libxc::page_data;
+use crate::stream::libxc::{PageRun, page_data, write};
 
 /// Batches that may wait between reader and writer. With one being read by each reader and one being
 /// written, this bounds the pages held in memory to 16 MiB, and 4 MiB for each further reader.
@@ -61,8 +61,8 @@ impl<'scope> Outgoing<'scope> {
             for item in items {
                 match item {
                     Item::Bytes(bytes) => writer.write(&bytes, &[])?,
-                    Item::Batch(batch) => {
-                        writer.write_batch(&batch)?;
+                    Item::Batch(mut batch) => {
+                        writer.write_batch(&mut batch)?;
                         // The readers may have gone; then nobody needs the memory back.
                         let _ = written.send(batch);
                     }
@@ -147,15 +147,22 @@ struct Writer<'a, W> {
 }
 
 impl<W: Sink> Writer<'_, W> {
-    fn write_batch(&mut self, batch: &PageBatch) -> io::Result<()> {
+    /// Pages of zeroes first: the receiver then populates them and those that follow together.
+    fn write_batch(&mut self, batch: &mut PageBatch) -> io::Result<()> {
         let mut head = std::mem::take(&mut self.head);
         head.clear();
-        let encoded = page_data::encode_head(&batch.entries, &mut head);
-        let result = match encoded {
-            Ok(page_bytes) if page_bytes == batch.data.len() => self.write(&head, &batch.data),
-            Ok(_) => Err(io::Error::other("a batch's entries and its pages do not match")),
-            Err(error) => Err(io::Error::other(error)),
+        if !batch.zeroes.is_empty() {
+            batch.zeroes.sort_unstable();
+            write::zero_pages(&mut head, &PageRun::all_of(batch.zeroes.iter().copied()))?;
+        }
+        let page_bytes = match batch.entries.is_empty() {
+            true => 0,
+            false => page_data::encode_head(&batch.entries, &mut head).map_err(io::Error::other)?,
         };
+        if page_bytes != batch.data.len() {
+            return Err(io::Error::other("a batch's entries and its pages do not match"));
+        }
+        let result = self.write(&head, &batch.data);
         self.head = head;
         result
     }

@@ -1,4 +1,5 @@
-//! One pass over a set of pages: map a window, read it in batches, queue what travels, again.
+//! One pass over a set of pages: map a window, read it in batches, queue what travels, again. A page
+//! leaves the set of those that are unsent when it has been queued, and not before.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,11 +9,15 @@ use std::time::{Duration, Instant};
 
 use super::cancel::Cancel;
 use super::error::SaveFailure;
+use super::order::Order;
 use super::outgoing::{Broken, Outgoing};
 use super::progress::{Progress, Stage};
+use super::put_off::{InTime, PutOff};
 use super::report::PassReport;
 use super::toolstack::SourceToolstack;
-use crate::hypervisor::{Liveness, MAX_BATCH_PFNS, PfnSet, Sieve, SourceGuest, types::Pfn};
+use crate::hypervisor::types::Pfn;
+use crate::hypervisor::{Liveness, MAX_BATCH_PFNS, PfnSet, Sieve, SourceGuest};
+use crate::stream::libxc::PageType;
 
 /// Pages that are mapped in one go (32 MiB). Mapping is what a pass pays most for after the copy
 /// itself: one large window costs one system call and one teardown where Xen's own tools pay for
@@ -21,6 +26,12 @@ const WINDOW_PFNS: usize = 8 * MAX_BATCH_PFNS;
 /// The same for each reader where there are several (64 MiB), so that they seldom wait for each
 /// other at a window's end.
 const WINDOW_PFNS_PER_READER: usize = 16 * MAX_BATCH_PFNS;
+
+/// Where pages are put off, a batch is what leaves in this time: what has been read and waits cannot be
+/// put off any more.
+const BATCH_TIME: Duration = Duration::from_millis(50);
+/// And at least so many pages.
+const MIN_BATCH_PFNS: usize = 64;
 
 /// What ends a pass early.
 pub(super) enum PassEnd {
@@ -50,8 +61,16 @@ pub(super) struct Pass<'a, 'scope, G, T> {
     pub(super) cancel: &'a Cancel,
     /// What of the pages that are read travels.
     pub(super) sieve: &'a dyn Sieve,
+    /// Whether the receiver makes pages of zeroes itself.
+    pub(super) tell_zeroes: bool,
+    /// Whether it knows that a page that it is not told of is none: nothing has been sent before.
+    pub(super) leave_out_holes: bool,
     /// Threads that read.
     pub(super) readers: usize,
+    /// What the guest is seen to write meanwhile, where pages are to be put off for that.
+    pub(super) put_off: Option<&'a mut PutOff>,
+    /// Pages that the receiver lacks. Those that are sent are taken out.
+    pub(super) unsent: &'a mut PfnSet,
     /// Pages that could not be read as the guest ran. A page leaves this set when the receiver has
     /// what it holds.
     pub(super) owed: &'a mut PfnSet,
@@ -63,28 +82,35 @@ struct Account {
     progress: Progress,
     /// Time that readers spent reading, added up over all of them.
     busy: Duration,
+    /// When it began.
+    started: Instant,
 }
 
 impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
-    /// Sends those pages of `set` that travel and waits until the transport has taken them.
-    pub(super) fn send(mut self, set: &PfnSet, stage: Stage) -> Result<PassReport, PassEnd> {
+    /// Sends those pages of `order` that travel and waits until the transport has taken them.
+    pub(super) fn send(mut self, order: &Order<'_>, stage: Stage) -> Result<PassReport, PassEnd> {
         let started = Instant::now();
+        let held_back_pages = order.held_back_pages;
         let mut account = Account {
-            report: PassReport::default(),
-            progress: Progress { stage, done_pages: 0, total_pages: set.len_pfns() },
+            report: PassReport { held_back_pages, ..PassReport::default() },
+            progress: Progress { stage, done_pages: 0, total_pages: order.len_pages() },
             busy: Duration::ZERO,
+            started,
         };
         self.toolstack.progress(&account.progress);
+        if let Some(put_off) = &mut self.put_off {
+            put_off.begin_pass();
+        }
 
         let window_pfns = match self.readers {
             0 | 1 => WINDOW_PFNS,
             readers => WINDOW_PFNS_PER_READER * readers,
         };
-        let mut pfns = set.iter();
+        let mut pfns = order.pfns();
         let mut window: Vec<Pfn> = Vec::with_capacity(WINDOW_PFNS);
         loop {
             window.clear();
-            window.extend(pfns.by_ref().take(window_pfns));
+            self.fill_window(&mut window, &mut pfns, window_pfns, &mut account);
             if window.is_empty() {
                 break;
             }
@@ -99,38 +125,115 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
         Ok(account.report)
     }
 
-    fn send_window(&mut self, window: &[Pfn], account: &mut Account) -> Result<(), PassEnd> {
-        let (guest, outgoing, cancel) = (&*self.guest, self.outgoing, self.cancel);
-        let liveness = match account.progress.stage {
-            Stage::PreCopy { .. } => Liveness::Running,
-            Stage::StopAndCopy | Stage::Verify | Stage::Receiving => Liveness::Suspended,
+    /// Takes the next pages, but for those that are put off: they need not even be mapped.
+    fn fill_window(
+        &self,
+        window: &mut Vec<Pfn>,
+        pfns: &mut dyn Iterator<Item = Pfn>,
+        window_pfns: usize,
+        account: &mut Account,
+    ) {
+        let Some(put_off) = &self.put_off else {
+            window.extend(pfns.take(window_pfns));
+            return;
         };
-        let reader = Reader { guest, outgoing, cancel, sieve: self.sieve, liveness };
-        let batches = Batches { next: AtomicUsize::new(0), len: window.len() };
-        if self.readers <= 1 {
-            while let Some(pages) = batches.next() {
-                let done = reader.send_batch(pages)?;
-                settle(self.owed, window, &done, account);
-                self.toolstack.progress(&account.progress);
+        while window.len() < window_pfns
+            && let Some(pfn) = pfns.next()
+        {
+            if put_off.written().contains(pfn) {
+                account.report.put_off_pages += 1;
+                account.progress.done_pages += 1;
+            } else {
+                window.push(pfn);
             }
-            return Ok(());
         }
-        let (owed, toolstack) = (&mut *self.owed, &mut *self.toolstack);
+    }
+
+    fn send_window(&mut self, window: &[Pfn], account: &mut Account) -> Result<(), PassEnd> {
+        let batches = Batches { next: AtomicUsize::new(0), len: window.len() };
+        if self.readers > 1 && self.put_off.is_none() {
+            return self.send_window_by_several(window, &batches, account);
+        }
+        while let Some(pages) = batches.next(self.batch_pfns(account)) {
+            if let Some(put_off) = &mut self.put_off {
+                put_off.look(self.guest);
+            }
+            let put_off = self.put_off.as_deref().map(PutOff::written);
+            let done = match put_off {
+                None => self.reader(self.sieve, account).send_batch(pages)?,
+                Some(put_off) => {
+                    let sieve = InTime { sieve: self.sieve, put_off };
+                    self.reader(&sieve, account).send_batch(pages)?
+                }
+            };
+            settle(self.unsent, self.owed, put_off, window, &done, account);
+            self.toolstack.progress(&account.progress);
+        }
+        Ok(())
+    }
+
+    fn send_window_by_several(
+        &mut self,
+        window: &[Pfn],
+        batches: &Batches,
+        account: &mut Account,
+    ) -> Result<(), PassEnd> {
+        let reader = Reader {
+            guest: &*self.guest,
+            outgoing: self.outgoing,
+            cancel: self.cancel,
+            sieve: self.sieve,
+            tell_zeroes: self.tell_zeroes,
+            leave_out_holes: self.leave_out_holes,
+            liveness: liveness_in(account.progress.stage),
+        };
+        let (unsent, owed) = (&mut *self.unsent, &mut *self.owed);
+        let toolstack = &mut *self.toolstack;
         thread::scope(|scope| {
             let (tell, done) = channel();
             for _ in 0..self.readers {
-                let (tell, reader, batches) = (tell.clone(), &reader, &batches);
+                let (tell, reader) = (tell.clone(), &reader);
                 scope.spawn(move || reader.send_batches(batches, &tell));
             }
             drop(tell);
             for done in done {
                 // The others stop after the batch that they are at.
                 let done = done.inspect_err(|_| batches.stop())?;
-                settle(owed, window, &done, account);
+                settle(unsent, owed, None, window, &done, account);
                 toolstack.progress(&account.progress);
             }
             Ok(())
         })
+    }
+
+    fn reader<'b>(&'b self, sieve: &'b dyn Sieve, account: &Account) -> Reader<'b, 'b, G> {
+        Reader {
+            guest: &*self.guest,
+            outgoing: self.outgoing,
+            cancel: self.cancel,
+            sieve,
+            tell_zeroes: self.tell_zeroes,
+            leave_out_holes: self.leave_out_holes,
+            liveness: liveness_in(account.progress.stage),
+        }
+    }
+
+    /// How many pages to read at once.
+    fn batch_pfns(&self, account: &Account) -> usize {
+        if self.put_off.is_none() {
+            return MAX_BATCH_PFNS;
+        }
+        // Pages, not bytes: those of zeroes take none.
+        let seconds = account.started.elapsed().as_secs_f64().max(1e-6);
+        let pfns = account.progress.done_pages as f64 / seconds * BATCH_TIME.as_secs_f64();
+        (pfns as usize).clamp(MIN_BATCH_PFNS, MAX_BATCH_PFNS)
+    }
+}
+
+fn liveness_in(stage: Stage) -> Liveness {
+    match stage {
+        Stage::PreCopy { .. } => Liveness::Running,
+        Stage::StopAndCopy | Stage::Verify | Stage::Receiving => Liveness::Suspended,
     }
 }
 
@@ -141,9 +244,10 @@ struct Batches {
 }
 
 impl Batches {
-    fn next(&self) -> Option<Range<usize>> {
-        let start = self.next.fetch_add(MAX_BATCH_PFNS, Ordering::Relaxed);
-        (start < self.len).then(|| start..self.len.min(start + MAX_BATCH_PFNS))
+    /// The next `pfns` pages, or what is left.
+    fn next(&self, pfns: usize) -> Option<Range<usize>> {
+        let start = self.next.fetch_add(pfns, Ordering::Relaxed);
+        (start < self.len).then(|| start..self.len.min(start + pfns))
     }
 
     fn stop(&self) {
@@ -157,6 +261,8 @@ struct Reader<'a, 'scope, G> {
     outgoing: &'a Outgoing<'scope>,
     cancel: &'a Cancel,
     sieve: &'a dyn Sieve,
+    tell_zeroes: bool,
+    leave_out_holes: bool,
     liveness: Liveness,
 }
 
@@ -164,6 +270,7 @@ struct Reader<'a, 'scope, G> {
 struct Done {
     pages: Range<usize>,
     data_pages: u64,
+    zero_pages: u64,
     empty_pages: u64,
     read_pages: u64,
     owed: Vec<Pfn>,
@@ -172,7 +279,7 @@ struct Done {
 
 impl<G: SourceGuest> Reader<'_, '_, G> {
     fn send_batches(&self, batches: &Batches, tell: &Sender<Result<Done, PassEnd>>) {
-        while let Some(pages) = batches.next() {
+        while let Some(pages) = batches.next(MAX_BATCH_PFNS) {
             let done = self.send_batch(pages);
             let failed = done.is_err();
             if tell.send(done).is_err() || failed {
@@ -187,17 +294,22 @@ impl<G: SourceGuest> Reader<'_, '_, G> {
         }
         let mut batch = self.outgoing.empty_batch();
         let started = Instant::now();
+        batch.tell_zeroes = self.tell_zeroes;
         self.guest.read_batch(pages.clone(), self.liveness, self.sieve, &mut batch)?;
+        if self.leave_out_holes {
+            batch.entries.retain(|entry| entry.page_type != PageType::Invalid);
+        }
         let data_pages = batch.entries.iter().filter(|e| e.page_type.has_data()).count() as u64;
         let done = Done {
             pages,
             data_pages,
+            zero_pages: batch.zeroes.len() as u64,
             empty_pages: batch.entries.len() as u64 - data_pages,
             read_pages: batch.read_pages,
             owed: std::mem::take(&mut batch.owed),
             reading: started.elapsed(),
         };
-        if batch.entries.is_empty() {
+        if batch.is_empty() {
             self.outgoing.give_back(batch);
         } else {
             self.outgoing.send_batch(batch)?;
@@ -206,16 +318,29 @@ impl<G: SourceGuest> Reader<'_, '_, G> {
     }
 }
 
-/// A page that was looked at is no longer owed, for the receiver has it or will; one that the batch
-/// calls owed is, from now.
-fn settle(owed: &mut PfnSet, window: &[Pfn], done: &Done, account: &mut Account) {
+/// A page that was looked at is neither unsent nor owed any more, for the receiver has it or will; one
+/// that the batch calls owed is owed, from now. One that was put off stays what it was.
+fn settle(
+    unsent: &mut PfnSet,
+    owed: &mut PfnSet,
+    put_off: Option<&PfnSet>,
+    window: &[Pfn],
+    done: &Done,
+    account: &mut Account,
+) {
     for &pfn in &window[done.pages.clone()] {
+        if put_off.is_some_and(|put_off| put_off.contains(pfn)) {
+            account.report.put_off_pages += 1;
+            continue;
+        }
+        unsent.remove(pfn);
         owed.remove(pfn);
     }
     for &pfn in &done.owed {
         owed.insert(pfn);
     }
     account.report.data_pages += done.data_pages;
+    account.report.zero_pages += done.zero_pages;
     account.report.empty_pages += done.empty_pages;
     account.report.owed_pages += done.owed.len() as u64;
     account.report.read_pages += done.read_pages;

@@ -12,10 +12,16 @@ use crate::hypervisor::types::PAGE_SIZE;
 pub struct PassReport {
     /// Pages whose contents were sent.
     pub data_pages: u64,
+    /// Pages of zeroes that were sent without contents.
+    pub zero_pages: u64,
     /// Pages that were sent as a word only: no memory behind them.
     pub empty_pages: u64,
-    /// Pages put off to the last pass.
+    /// Pages that could not be read, and are left to the last pass.
     pub owed_pages: u64,
+    /// Pages that were written again before their turn and left to the next pass.
+    pub put_off_pages: u64,
+    /// Pages that are written so often that they were left to a later pass.
+    pub held_back_pages: u64,
     /// Pages whose contents were read, to be sent or to be compared with what was sent.
     pub read_pages: u64,
     /// How long mapping and reading them took, without any waiting for the transport.
@@ -98,6 +104,8 @@ impl fmt::Display for SaveReport {
 pub struct RestoreReport {
     /// Pages whose contents arrived, counting repeats.
     pub data_pages: u64,
+    /// Pages of zeroes that came without contents, counting repeats.
+    pub zero_pages: u64,
     /// Pages that differed where the sender asked for a comparison.
     pub differing_pages: u64,
     /// Bytes of the image.

@@ -6,6 +6,8 @@
 //!                                            └─VERIFY→ comparing ─(PAGE_DATA)*┘
 //! ```
 //!
+//! A xend may send pages of zeroes without contents, wherever PAGE_DATA may come (ZERO_PAGES).
+//!
 //! The order itself is checked by [`Reader`]; what is done here is to carry it out.
 
 use std::io::Read;
@@ -15,9 +17,12 @@ use super::error::RestoreError;
 use super::progress::{Progress, Stage};
 use super::report::RestoreReport;
 use super::toolstack::DestinationToolstack;
-use crate::hypervisor::types::PAGE_SIZE;
+use crate::hypervisor::types::{PAGE_SIZE, Pfn};
 use crate::hypervisor::{DestinationGuest, HypervisorError, RingFrames};
-use crate::stream::libxc::{PageEntry, Reader, Record};
+use crate::stream::libxc::{PageEntry, PageRun, Reader, Record};
+
+/// Pages of zeroes that are kept to be made at once.
+const MAX_ZEROES: usize = 1 << 16;
 
 /// Fills `guest` from the libxc image that `stream` is at, up to and including the END record. Not
 /// a byte more is read.
@@ -43,6 +48,7 @@ where
         reader,
         static_data_done: false,
         comparing: false,
+        zeroes: Vec::new(),
         report: RestoreReport::default(),
     };
     let frames = restore.run()?;
@@ -60,6 +66,8 @@ struct Restore<'a, G, T, R> {
     static_data_done: bool,
     /// Pages that come now are compared, not taken in.
     comparing: bool,
+    /// Pages of zeroes that have been announced and not been made yet.
+    zeroes: Vec<Pfn>,
     report: RestoreReport,
 }
 
@@ -75,10 +83,14 @@ impl<G: DestinationGuest, T: DestinationToolstack, R: Read> Restore<'_, G, T, R>
             if self.reader.order().static_data_ended() && !self.static_data_done {
                 self.end_static_data()?;
             }
+            if !matches!(record, Record::PageData(_) | Record::ZeroPages(_)) {
+                self.clear_pages(&[])?;
+            }
             match record {
                 Record::End => return self.finish(),
                 Record::PageData(head) if self.comparing => self.compare(&head.entries)?,
                 Record::PageData(head) => self.take_in(&head.entries)?,
+                Record::ZeroPages(runs) => self.keep_zeroes(&runs)?,
                 Record::Verify => self.comparing = true,
                 // Told of above.
                 Record::StaticDataEnd => {}
@@ -99,7 +111,8 @@ impl<G: DestinationGuest, T: DestinationToolstack, R: Read> Restore<'_, G, T, R>
 
     /// Reads a batch of pages straight to where they belong.
     fn take_in(&mut self, entries: &[PageEntry]) -> Result<(), RestoreError> {
-        self.check_pfns(entries)?;
+        self.check_pfns(entries.iter().map(|entry| entry.pfn))?;
+        self.clear_pages(entries)?;
         match self.guest.open_window(entries) {
             Ok(window) => self.reader.page_bytes(window)?,
             Err(error) => return Err(self.at(error)),
@@ -110,7 +123,7 @@ impl<G: DestinationGuest, T: DestinationToolstack, R: Read> Restore<'_, G, T, R>
     }
 
     fn compare(&mut self, entries: &[PageEntry]) -> Result<(), RestoreError> {
-        self.check_pfns(entries)?;
+        self.check_pfns(entries.iter().map(|entry| entry.pfn))?;
         let data_pages = entries.iter().filter(|e| e.page_type.has_data()).count();
         let mut expected = vec![0; data_pages * PAGE_SIZE];
         self.reader.page_bytes(&mut expected)?;
@@ -123,12 +136,37 @@ impl<G: DestinationGuest, T: DestinationToolstack, R: Read> Restore<'_, G, T, R>
         Ok(())
     }
 
-    fn check_pfns(&self, entries: &[PageEntry]) -> Result<(), RestoreError> {
-        match entries.iter().find(|e| !self.guest.pfn_is_valid(e.pfn)) {
+    /// Notes pages of zeroes. They are made with the pages that come next, if any do: a sender tells
+    /// of both kinds batch by batch, and together they may make up large pages.
+    fn keep_zeroes(&mut self, runs: &[PageRun]) -> Result<(), RestoreError> {
+        for run in runs {
+            self.check_pfns(run.pfns())?;
+            self.zeroes.extend(run.pfns());
+        }
+        if self.zeroes.len() >= MAX_ZEROES { self.clear_pages(&[]) } else { Ok(()) }
+    }
+
+    /// Makes the pages of zeroes that were announced. `coming` are those that come next.
+    fn clear_pages(&mut self, coming: &[PageEntry]) -> Result<(), RestoreError> {
+        if self.zeroes.is_empty() {
+            return Ok(());
+        }
+        let mut zeroes = std::mem::take(&mut self.zeroes);
+        zeroes.sort_unstable();
+        zeroes.dedup();
+        self.guest.clear_pages(&zeroes, coming).map_err(|e| self.at(e))?;
+        self.report.zero_pages += zeroes.len() as u64;
+        zeroes.clear();
+        self.zeroes = zeroes;
+        Ok(())
+    }
+
+    fn check_pfns(&self, mut pfns: impl Iterator<Item = Pfn>) -> Result<(), RestoreError> {
+        match pfns.find(|&pfn| !self.guest.pfn_is_valid(pfn)) {
             None => Ok(()),
-            Some(entry) => Err(self.at(HypervisorError::BadState {
+            Some(pfn) => Err(self.at(HypervisorError::BadState {
                 domid: self.guest.domid(),
-                what: format!("{} is beyond the guest's memory", entry.pfn),
+                what: format!("{pfn} is beyond the guest's memory"),
             })),
         }
     }

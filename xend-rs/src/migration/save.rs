@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::cancel::Cancel;
 use super::error::{Phase, SaveError, SaveFailure};
+use super::heat::Heat;
+use super::order::Order;
 use super::outgoing::Outgoing;
 use super::pass::{Pass, PassEnd};
 use super::plan::StopPlan;
 use super::policy::{self, CpuShare, Decision, History, Policy, Round};
 use super::progress::Stage;
+use super::put_off::{PauseBudget, PutOff};
 use super::report::{PassReport, SaveReport};
 use super::sink::Sink;
 use super::toolstack::SourceToolstack;
@@ -34,8 +37,14 @@ pub struct SaveOptions<'a> {
     pub verify: bool,
     /// When to stop copying a running guest.
     pub policy: &'a dyn Policy,
+    /// Send pages that are seldom written first, and put off to the next round those that the guest has
+    /// written again before their turn. What it may cost the guest to look. By log-dirty only.
+    pub put_off: Option<PauseBudget>,
     /// Threads that read guest memory where all of it must be read again and again.
     pub readers: NonZeroUsize,
+    /// The receiver is one that makes pages of zeroes itself: they travel as a record of xend's own, and
+    /// pfns without memory not at all. A stock receiver must be sent them in full.
+    pub zero_pages: bool,
     /// What follows the image, to be sent right behind it.
     pub trailer: &'a [u8],
     /// After a success leave write tracking on. Turning it off takes time that a guest on its way
@@ -57,7 +66,9 @@ impl SaveOptions<'static> {
             tracking: Tracking::Auto,
             verify: false,
             policy: &policy::Stock,
+            put_off: None,
             readers: vcpus.min(most),
+            zero_pages: false,
             trailer: &[],
             keep_tracking: false,
         }
@@ -115,8 +126,12 @@ where
             cancel,
             phase: Phase::Tracking,
             unsent: PfnSet::full(pfns),
+            told: PfnSet::empty(pfns),
+            heat: Heat::new(pfns),
+            put_off: options.put_off.map(|budget| PutOff::new(pfns, budget)),
             owed: PfnSet::empty(pfns),
             tracker: None,
+            passes: 0,
             device_model_log: false,
             asked_to_suspend: false,
             report: SaveReport::default(),
@@ -135,12 +150,19 @@ struct Save<'a, 'scope, G, T> {
     options: &'a SaveOptions<'a>,
     cancel: &'a Cancel,
     phase: Phase,
-    /// Pages of the next pass. Bits that Xen cleared live here until they are sent.
+    /// Pages that the receiver lacks. Bits that Xen cleared live here until their pages are sent.
     unsent: PfnSet,
+    /// What the tracker told last.
+    told: PfnSet,
+    heat: Heat,
+    /// Where pages are put off: those that are.
+    put_off: Option<PutOff>,
     /// Pages that earlier passes could not read: they must be looked at in the last one.
     owed: PfnSet,
     /// What knows which pages must travel, from the first phase to the end.
     tracker: Option<Box<dyn Tracker<G>>>,
+    /// Passes that have been made.
+    passes: u32,
     device_model_log: bool,
     asked_to_suspend: bool,
     report: SaveReport,
@@ -197,10 +219,18 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         self.tracker.as_deref().expect("tracking is the first phase")
     }
 
-    /// Asks for the pages of the next pass.
+    /// Asks for the pages of the next pass. They are unsent from now on, with those that still are.
     fn next_set(&mut self, liveness: Liveness) -> Result<Option<u64>, PassEnd> {
         let tracker = self.tracker.as_deref_mut().expect("tracking is the first phase");
-        Ok(tracker.next_set(self.guest, &mut self.unsent, liveness)?)
+        self.told.clear();
+        let written = tracker.next_set(self.guest, &mut self.told, liveness)?;
+        if let Some(set) = tracker.written(&self.told) {
+            // Who reads to find out knows nothing of what was not read.
+            let unseen = tracker.reads_everything().then_some(&self.unsent);
+            self.heat.note(set, unseen);
+        }
+        self.unsent.union_with(&self.told);
+        Ok(written)
     }
 
     fn send_preamble(&mut self) -> Result<(), PassEnd> {
@@ -218,11 +248,14 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         let started = Instant::now();
         let mut rounds = Vec::new();
         let mut next = self.options.policy.first();
+        let mut cpu_share = CpuShare::FULL;
         loop {
             let round = rounds.len() as u32;
             let (began, before_bytes) = (Instant::now(), self.outgoing.sent_bytes());
             self.outgoing.limit(next.limit)?;
-            let report = self.pass(Stage::PreCopy { round })?;
+            let report = self.pass(Stage::PreCopy { round }, next.hold_back_pages)?;
+            // Where no writes are noted, only these are known.
+            let left_pages = self.unsent.len_pfns();
             log::info!(
                 "{}: round {round}: {} pages in {} ms, of {} that were read at {} MiB/s",
                 self.guest.domid(),
@@ -243,13 +276,19 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
                 sent_bytes: self.outgoing.sent_bytes() - before_bytes,
                 duration: began.elapsed(),
                 dirtied_pages,
-                unsent_pages: dirtied_pages.unwrap_or(0),
+                unsent_pages: match self.tracker().reads_everything() {
+                    true => left_pages,
+                    false => self.unsent.len_pfns(),
+                },
                 limit: next.limit,
-                cpu_share: CpuShare::FULL,
+                cpu_share,
             });
             let history = History { rounds: &rounds, elapsed: started.elapsed(), probe: None };
             match self.options.policy.decide(&history) {
-                Decision::Continue(then) => next = then,
+                Decision::Continue(then) => {
+                    cpu_share = self.slow_down(cpu_share, then.cpu_share);
+                    next = then;
+                }
                 Decision::StopAndCopy(why) => {
                     log::info!("{}: live copying ends: {why}", self.guest.domid());
                     self.announce_stop();
@@ -260,12 +299,28 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         }
     }
 
+    /// Leaves the guest's vCPUs with another share, if it is another. Gives the one that they have then.
+    fn slow_down(&mut self, now: CpuShare, wanted: CpuShare) -> CpuShare {
+        if now == wanted {
+            return now;
+        }
+        match self.toolstack.set_cpu_share(wanted) {
+            Ok(()) => wanted,
+            Err(error) => {
+                let domid = self.guest.domid();
+                log::warn!("{domid}: it is not slowed down as it should be: {error}");
+                now
+            }
+        }
+    }
+
     /// Says how long the guest will have to wait for the last pass, where all memory is read in it.
     fn announce_stop(&mut self) {
         let rounds = &self.report.rounds;
         let ([first, .., last] | [first @ last]) = rounds.as_slice() else { return };
         if self.tracker().reads_everything()
-            && let Some(plan) = StopPlan::new(rounds, first.read_pages, last.data_pages)
+            && let Some(plan) =
+                StopPlan::new(rounds, first.read_pages, last.data_pages + last.held_back_pages)
         {
             log::info!("{}: {plan}", self.guest.domid());
             self.report.stop_plan = Some(plan);
@@ -288,14 +343,14 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         self.guest.check_layout()?;
         self.unsent.union_with(&self.owed);
         self.outgoing.limit(self.options.policy.last_pass_limit())?;
-        self.report.last_pass = self.pass(Stage::StopAndCopy)?;
+        self.report.last_pass = self.pass(Stage::StopAndCopy, 0)?;
         Ok(())
     }
 
     fn send_again_to_verify(&mut self) -> Result<(), PassEnd> {
         self.send_records(Vec::new(), &[Record::Verify], &[])?;
         self.unsent = PfnSet::full(self.guest.pfn_count());
-        self.pass(Stage::Verify)?;
+        self.pass(Stage::Verify, 0)?;
         Ok(())
     }
 
@@ -324,20 +379,32 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         Ok(self.outgoing.send_bytes(bytes)?)
     }
 
-    /// Sends all that is unsent, and leaves nothing unsent behind.
-    fn pass(&mut self, stage: Stage) -> Result<PassReport, PassEnd> {
+    /// Sends what is unsent, but for the hottest `hold_back_pages` and what is put off: these stay
+    /// unsent.
+    fn pass(&mut self, stage: Stage, hold_back_pages: u64) -> Result<PassReport, PassEnd> {
         let tracker = self.tracker.as_deref().expect("tracking is the first phase");
+        let is_live = matches!(stage, Stage::PreCopy { .. });
+        let put_off = self.put_off.as_mut().filter(|_| is_live && tracker.can_peek());
+        let mut order = Order::by_pfn(self.unsent.clone()).hold_back(hold_back_pages, &self.heat);
+        if put_off.is_some() {
+            order = order.coldest_first(&self.heat);
+        }
         let pass = Pass {
             guest: self.guest,
             toolstack: self.toolstack,
             outgoing: &self.outgoing,
             cancel: self.cancel,
             sieve: if stage == Stage::Verify { &EverythingTravels } else { tracker.sieve() },
+            // What is compared is compared in full.
+            tell_zeroes: self.options.zero_pages && stage != Stage::Verify,
+            leave_out_holes: self.options.zero_pages && self.passes == 0,
             readers: tracker.readers(),
+            put_off,
+            unsent: &mut self.unsent,
             owed: &mut self.owed,
         };
-        let report = pass.send(&self.unsent, stage)?;
-        self.unsent.clear();
+        let report = pass.send(&order, stage)?;
+        self.passes += 1;
         Ok(report)
     }
 

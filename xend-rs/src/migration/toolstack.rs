@@ -7,6 +7,7 @@
 
 use std::io;
 
+use super::policy::CpuShare;
 use super::progress::Progress;
 use crate::hypervisor::MissingPolicies;
 
@@ -50,6 +51,19 @@ pub trait SourceToolstack {
 
     /// Turns the device model's own write tracking on or off. Nothing to do without one.
     fn set_device_model_log_dirty(&mut self, on: bool) -> Result<(), ToolstackError>;
+
+    /// Leaves each of the guest's vCPUs with this share of a processor, until the guest is suspended or
+    /// the transfer has ended: then the toolstack gives it back what an administrator leaves it, which
+    /// is also what [`CpuShare::FULL`] means. Unless implemented, nothing else can be had.
+    ///
+    /// # Errors
+    /// If it cannot be set. The transfer goes on.
+    fn set_cpu_share(&mut self, share: CpuShare) -> Result<(), ToolstackError> {
+        match share {
+            CpuShare::FULL => Ok(()),
+            _ => Err(ToolstackError::Refused { request: "slow the guest down" }),
+        }
+    }
 
     /// Tells how far the transfer is. Called about once per batch.
     fn progress(&mut self, progress: &Progress);

@@ -9,6 +9,7 @@ pub mod announce;
 pub mod config;
 pub mod devices;
 pub mod domain;
+mod durable;
 mod file_lock;
 pub mod fuzz;
 mod host;
@@ -16,6 +17,8 @@ pub mod journal;
 pub mod migrate;
 pub mod monitor;
 pub mod notify;
+pub mod probe;
+pub mod stun;
 pub mod userdata;
 pub mod xlcfg;
 

@@ -16,10 +16,10 @@ const BURST_BYTES: f64 = (100 << 10) as f64;
 /// A burst is at least what flows in this long: waking up more often costs more than it smoothes.
 const SHORTEST_BURST_S: f64 = 0.004;
 /// A burst is at most what flows in this long, or a slow link would see nothing else in a second.
-const LONGEST_BURST_S: f64 = 0.010;
+const LONGEST_BURST_S: f64 = 0.008;
 /// The bucket holds what flows in this long. Who is woken late, by no more than the rest of it, makes
-/// up for it; and no second has more than 2 % too much.
-const DEPTH_S: f64 = 0.020;
+/// up for it; and no second has more than 2.5 % too much.
+const DEPTH_S: f64 = 0.025;
 
 /// Bytes on the way for each one that is sent: TCP, IP and Ethernet add 66 to each 1448, where the
 /// network card does not take larger pieces and next to nothing where it does. Half of that, so that
@@ -110,7 +110,7 @@ mod tests {
         };
         for mbit in [1, 8, 40, 100, 500, 1000, 10_000, 40_000] {
             let rate = Rate::mbit_per_s(mbit);
-            for late_ms in [0, 1, 8] {
+            for late_ms in [0, 1, 8, 15] {
                 let (sent, _) = run(rate, 10, || random_ms(late_ms));
                 for bytes in sent {
                     // On the link, with and without the headers of each segment.
@@ -128,13 +128,13 @@ mod tests {
         let (_, bursts) = run(Rate::mbit_per_s(4000), 1, || Duration::ZERO);
         assert!(bursts <= 251, "{bursts} wake-ups");
         let mut bucket = TokenBucket::new(Rate::mbit_per_s(100), Duration::ZERO);
-        // After a long pause there is 20 ms worth of room, and no more.
+        // After a long pause there is 25 ms worth of room, and no more.
         let bytes = bucket.allow(usize::MAX, Duration::from_secs(60)).unwrap();
-        assert!((230_000..=250_000).contains(&bytes), "{bytes}");
+        assert!((300_000..=310_000).contains(&bytes), "{bytes}");
         bucket.take(bytes);
-        // 100 KiB take 8.2 ms at that rate.
+        // 100 KiB would take 8.2 ms at that rate.
         let wait = bucket.allow(usize::MAX, Duration::from_secs(60)).unwrap_err();
-        assert!((8..=9).contains(&wait.as_millis()), "{wait:?}");
+        assert!((7..=8).contains(&wait.as_millis()), "{wait:?}");
     }
 
     #[test]

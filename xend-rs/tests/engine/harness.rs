@@ -7,7 +7,7 @@ use std::time::Duration;
 use xend_rs::hypervisor::MissingPolicies;
 use xend_rs::hypervisor::sim::{Faults, Page, SimDestination, SimMemory, SimSource};
 use xend_rs::hypervisor::types::Pfn;
-use xend_rs::migration::policy::{Decision, History, Next, Policy, Why};
+use xend_rs::migration::policy::{CpuShare, Decision, History, Next, Policy, Why};
 use xend_rs::migration::progress::{Progress, Stage};
 use xend_rs::migration::rate::Rate;
 use xend_rs::migration::toolstack::{DestinationToolstack, SourceToolstack, ToolstackError};
@@ -41,6 +41,10 @@ pub(crate) struct SimToolstack<'a> {
     pub(crate) on_progress: Option<OnProgress<'a>>,
     pub(crate) resumes: u32,
     pub(crate) rounds_seen: u32,
+    /// What the guest's vCPUs were left with, one after the other.
+    pub(crate) cpu_shares: Vec<CpuShare>,
+    /// Nobody can slow it down.
+    pub(crate) refuse_stun: bool,
 }
 
 impl SimToolstack<'_> {
@@ -52,6 +56,8 @@ impl SimToolstack<'_> {
             on_progress: None,
             resumes: 0,
             rounds_seen: 0,
+            cpu_shares: Vec::new(),
+            refuse_stun: false,
         }
     }
 }
@@ -74,6 +80,14 @@ impl SourceToolstack for SimToolstack<'_> {
     }
 
     fn set_device_model_log_dirty(&mut self, _: bool) -> Result<(), ToolstackError> {
+        Ok(())
+    }
+
+    fn set_cpu_share(&mut self, share: CpuShare) -> Result<(), ToolstackError> {
+        if self.refuse_stun {
+            return Err(ToolstackError::Refused { request: "slow the guest down" });
+        }
+        self.cpu_shares.push(share);
         Ok(())
     }
 

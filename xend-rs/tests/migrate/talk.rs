@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use xend_rs::hypervisor::sim::SimMemory;
+use xend_rs::migration::policy::CpuShare;
 use xend_rs::migration::{Cancel, Tracking};
 use xend_rs::stream::Source;
 use xend_rs::stream::xend::{Answer, Frame, Verdict};
@@ -51,6 +52,24 @@ fn two_xends_use_their_own_conversation_and_the_source_hears_the_times_there() {
     let steps: Vec<_> = report.destination.iter().map(|s| s.step.as_str()).collect();
     assert!(steps.contains(&"finish") && steps.contains(&"unpause"), "{steps:?}");
     assert!(report.stopped_ms.is_some());
+}
+
+#[test]
+fn a_guest_that_was_slowed_down_stops_and_stays_at_its_full_speed() {
+    for (tracking, goes) in [(Tracking::Auto, true), (Tracking::LogDirty, false)] {
+        let (source, destination) = (Host::with_guest(), Host::empty());
+        source.domains.lock().unwrap()[0].cpu_share = CpuShare::percent(30);
+        let mut sender = Process::start(&source, None);
+        sender.has_log_dirty = goes;
+        let receiver = Process::start(&destination, None);
+        let departure = Departure { tracking, ..departure(Peer::Command("ssh".to_owned())) };
+        // It is looked at when it suspends: see `world`.
+        let ((_, result), _) = between(&sender, &receiver, &departure, &Control::quiet());
+        assert_eq!(result.is_ok(), goes, "{result:?}");
+        let left = source.list();
+        assert!(left.iter().all(|d| d.cpu_share == CpuShare::FULL && d.runs()), "{left:?}");
+        assert_eq!(left.is_empty(), goes);
+    }
 }
 
 #[test]

@@ -9,6 +9,8 @@ use std::time::Duration;
 use xend_rs::hypervisor::RingFrames;
 use xend_rs::hypervisor::sim::{Faults, SimDestination, SimMemory, SimSource};
 use xend_rs::hypervisor::types::Domid;
+use xend_rs::migration::policy::CpuShare;
+use xend_rs::migration::policy::adaptive::Settings;
 use xend_rs::migration::{Cancel, Tracking};
 use xend_rs::stream::xend::{GuestNeeds, Offer, Token};
 use xend_rs::toolstack::journal::{
@@ -41,6 +43,8 @@ pub(crate) struct Domain {
     /// Somebody resumes it should it suspend late.
     pub(crate) expected_late: bool,
     pub(crate) memory: SimMemory,
+    /// What its vCPUs are left with.
+    pub(crate) cpu_share: CpuShare,
 }
 
 impl Domain {
@@ -88,6 +92,7 @@ impl Host {
             may_suspend_late: false,
             expected_late: false,
             memory: SimMemory::filled(PFNS),
+            cpu_share: CpuShare::FULL,
         });
         host
     }
@@ -268,6 +273,7 @@ impl Domains for Process {
     fn resume(&self, domid: Domid) -> Result<(), HostError> {
         self.domain(domid, |d| {
             // The host's own handle, and the engine's.
+            assert_eq!(d.cpu_share, CpuShare::FULL, "it goes on at its full speed");
             *self.mapped_at_resume.lock().unwrap() = Some(d.memory.handles() > 1);
             d.memory.resume();
         })
@@ -309,10 +315,17 @@ impl SourceHost for Process {
         })
     }
 
+    fn set_cpu_share(&self, domid: Domid, share: CpuShare) -> Result<(), HostError> {
+        self.domain(domid, |d| d.cpu_share = share)
+    }
+
     fn suspend(&self, domid: Domid, _: &Cancel) -> Result<(), HostError> {
         self.told.note("(suspended)");
         let late = self.suspends_late;
-        self.domain(domid, |d| if late { d.may_suspend_late = true } else { d.suspend() })?;
+        self.domain(domid, |d| {
+            assert_eq!(d.cpu_share, CpuShare::FULL, "it has all it needs to suspend");
+            if late { d.may_suspend_late = true } else { d.suspend() }
+        })?;
         if late { Err(HostError::new("it did not suspend")) } else { Ok(()) }
     }
 
@@ -352,6 +365,7 @@ impl DestinationHost for Process {
                 may_suspend_late: false,
                 expected_late: false,
                 memory: SimMemory::empty(PFNS),
+                cpu_share: CpuShare::FULL,
             });
             domid
         })?;
@@ -461,6 +475,7 @@ pub(crate) fn departure(peer: Peer) -> Departure {
         token: Token::random().unwrap(),
         check_only: false,
         tracking: Tracking::Auto,
+        rounds: Settings::default(),
         verify: false,
         limit: LIMIT,
         answer_wait: LIMIT,

@@ -16,6 +16,7 @@ mod journeys;
 mod kills;
 mod life;
 mod power;
+mod probe;
 mod refusals;
 mod saves;
 mod toolstack;
@@ -43,11 +44,18 @@ fn main() -> ExitCode {
         refusals::SCENARIOS,
         kills::SCENARIOS,
         life::SCENARIOS,
+        probe::WITH_SHADOW,
         &toolstack::with_shadow(),
     ]
     .concat();
-    let without_shadow: Vec<Scenario<World>> =
-        [journeys::PVH, saves::PVH, &digest::scenarios(), &toolstack::without_shadow()].concat();
+    let without_shadow: Vec<Scenario<World>> = [
+        journeys::PVH,
+        saves::PVH,
+        &digest::scenarios(),
+        &toolstack::without_shadow(),
+        probe::WITHOUT_SHADOW,
+    ]
+    .concat();
     if arguments.iter().any(|argument| argument == "--list") {
         for scenario in with_shadow.iter().chain(&without_shadow) {
             println!("{}: test", scenario.name);

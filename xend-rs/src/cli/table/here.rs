@@ -4,9 +4,9 @@
 //! fingers know them. What `xl` does not have comes last.
 
 use super::super::{
-    affinity, agent, config_update, console, create, destroy, devices, dmesg, info, list, memory,
-    migrate, migrate_receive, monitor, names, poke, power, receive, recover, restore, save, sched,
-    stream, top, uptime, vcpus,
+    affinity, agent, config_update, console, create, destroy, devices, dirty_rate, dmesg, info,
+    list, memory, migrate, migrate_receive, monitor, names, poke, power, receive, recover, restore,
+    save, sched, stream, top, uptime, vcpus,
 };
 use super::{Command, Run};
 
@@ -193,7 +193,21 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
 \x20               memory travels unencrypted.\n\
 --tracking <t>  How to learn what it writes meanwhile: auto (by Xen's log, or by digest\n\
 \x20               where Xen has none), log-dirty, digest, or none: suspend it first.\n\
---timeout <s>   Give up a peer that is silent for so long (30).\n\
+--bandwidth-min <m>\n\
+\x20               Send the first round at m Mbit/s, and each further one 50 Mbit/s faster\n\
+\x20               than the guest wrote in the one before.\n\
+--bandwidth-max <m>\n\
+\x20               Never send more than m Mbit/s.\n\
+--downtime <ms> Stop the guest once it would stand still for no more than that (300).\n\
+--timeout <s>   Copy the running guest for no longer than that, and then\n\
+--on-timeout <what>\n\
+\x20               cancel (unless told otherwise), stun it until it can be stopped in time,\n\
+\x20               or stop it, however long it stands still.\n\
+--stun          Slow the guest down where it writes faster than its memory can be sent.\n\
+--stun-floor <p>\n\
+\x20               But leave its vCPUs p percent at least (10).\n\
+--peer-timeout <s>\n\
+\x20               Give up a peer that is silent, or does not get on, for so long (30).\n\
 --json          Print a report of what was done, as JSON.\n\
 --report <file> Write it to a file.\n\
 --cancel        With <Domain> alone: end the migration of it that is under way.",
@@ -450,6 +464,25 @@ WARNING: xl now has better capability to manage domain configuration, avoid usin
 --plain-tcp            Yes, without encryption, from anybody who can reach the port.\n\
 --listen ADDR[:PORT]   Where to listen; otherwise at all IPv4 addresses, port 8002.\n\
 -e, -p                 As for migrate.",
+        ),
+    },
+    Command {
+        name: "dirty-rate",
+        run: Run::Here(dirty_rate::run),
+        can_dry_run: false,
+        modifies: false,
+        summary: "Look at how a domain writes its memory, and predict its migration",
+        usage: "[options] <Domain>",
+        options: Some(
+            "\
+--seconds N             Look for N seconds (5).\n\
+--window MS             In windows of MS milliseconds (50).\n\
+--link MBIT             Predict for a link of MBIT Mbit/s (100, 1000 and 10000).\n\
+--downtime MS           With a downtime of MS milliseconds allowed (300).\n\
+--cpu-share PERCENT     Leave its vCPUs with PERCENT of a processor meanwhile (100).\n\
+--tracking HOW          auto, log-dirty or digest (auto).\n\
+--json                  Print it as JSON.\n\
+--svg FILE              Draw the curve into FILE.",
         ),
     },
     Command {

@@ -7,6 +7,9 @@ use crate::hypervisor::types::{Domid, Mfn, PAGE_SIZE, Pfn};
 use crate::hypervisor::{DestinationGuest, HypervisorError, MissingPolicies, Result, RingFrames};
 use crate::stream::libxc::{GuestType, PageEntry, PageType, Record};
 
+/// What fresh memory is full of, as with a Xen that is built to find mistakes.
+const LEFT_OVER: u8 = 0xc2;
+
 /// The engine's view of a simulated domain that is being filled.
 #[derive(Debug)]
 pub struct SimDestination {
@@ -40,6 +43,14 @@ impl SimDestination {
     /// Whether the domain got as far as being ready to run.
     pub fn is_finished(&self) -> bool {
         self.finished
+    }
+
+    /// Gives the page memory, unless it has some. What is in it is left over from somebody else.
+    fn populate(&self, pfn: Pfn) {
+        if !self.memory.contents_of(pfn, |_| ()) {
+            self.memory.balloon_in(pfn);
+            self.memory.contents_of(pfn, |page| page.fill(LEFT_OVER));
+        }
     }
 
     fn bad(&self, what: &str) -> HypervisorError {
@@ -84,9 +95,7 @@ impl DestinationGuest for SimDestination {
     fn open_window(&mut self, entries: &[PageEntry]) -> Result<&mut [u8]> {
         self.faults.check(self.domid, Operation::OpenWindow)?;
         let populate = entries.iter().filter(|e| e.page_type != PageType::Invalid);
-        for entry in populate {
-            self.memory.balloon_in(entry.pfn);
-        }
+        populate.for_each(|entry| self.populate(entry.pfn));
         let mut state = self.memory.state();
         for entry in entries {
             match entry.page_type.table_level() {
@@ -105,6 +114,19 @@ impl DestinationGuest for SimDestination {
             let mut state = self.memory.state();
             let to = state.pages.get_mut(&pfn).expect("the window's pages were populated");
             to.copy_from_slice(page);
+        }
+        Ok(())
+    }
+
+    fn clear_pages(&mut self, pfns: &[Pfn], coming: &[PageEntry]) -> Result<()> {
+        self.faults.check(self.domid, Operation::ClearPages)?;
+        assert!(pfns.is_sorted_by(|a, b| a < b), "each page once, in order");
+        let coming = coming.iter().filter(|e| e.page_type != PageType::Invalid);
+        coming.for_each(|entry| self.populate(entry.pfn));
+        for &pfn in pfns {
+            self.populate(pfn);
+            self.memory.state().tables.remove(&pfn);
+            self.memory.contents_of(pfn, |page| page.fill(0));
         }
         Ok(())
     }

@@ -19,6 +19,8 @@ pub enum Operation {
     EnableLogDirty,
     /// Fetching the dirty log.
     TakeDirty,
+    /// Looking at the dirty log. A save goes on without.
+    PeekDirty,
     /// Mapping a window.
     MapWindow,
     /// Reading a batch.
@@ -29,6 +31,8 @@ pub enum Operation {
     SuspendedRecords,
     /// Populating and opening a window at the destination.
     OpenWindow,
+    /// Making pages zero at the destination.
+    ClearPages,
     /// Completing the domain at the destination.
     Finish,
 }

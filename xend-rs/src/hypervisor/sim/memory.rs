@@ -197,6 +197,11 @@ impl SimMemory {
         state.pages.iter().map(travels).collect()
     }
 
+    /// Does something to the contents of a page; says whether it has memory.
+    pub(super) fn contents_of(&self, pfn: Pfn, act: impl FnOnce(&mut Page)) -> bool {
+        self.state().pages.get_mut(&pfn).map(act).is_some()
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

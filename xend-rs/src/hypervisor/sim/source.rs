@@ -138,6 +138,17 @@ impl SourceGuest for SimSource {
         Ok(())
     }
 
+    fn enable_log_dirty_unless_on(&mut self) -> Result<()> {
+        if self.memory.is_tracked() {
+            return Err(HypervisorError::NoTracking {
+                domid: self.domid,
+                why: "somebody tracks them already".to_owned(),
+                source: std::io::Error::from_raw_os_error(nix::libc::EINVAL),
+            });
+        }
+        self.enable_log_dirty()
+    }
+
     fn take_dirty(&mut self, into: &mut PfnSet, _: Liveness) -> Result<DirtyStats> {
         self.check(Operation::TakeDirty)?;
         let mut state = self.memory.state();
@@ -146,6 +157,13 @@ impl SourceGuest for SimSource {
         into.union_with(dirty);
         dirty.clear();
         Ok(DirtyStats { dirty_pages, faults: dirty_pages })
+    }
+
+    fn peek_dirty(&mut self, into: &mut PfnSet) -> Result<()> {
+        self.check(Operation::PeekDirty)?;
+        let state = self.memory.state();
+        into.union_with(state.dirty.as_ref().expect("only what is tracked is looked at"));
+        Ok(())
     }
 
     fn disable_log_dirty(&mut self) -> Result<()> {

@@ -60,6 +60,24 @@ impl LogDirty {
         })
     }
 
+    /// Starts tracking with every page clean, unless somebody has started it before.
+    pub fn enable_unless_on(&mut self) -> Result<()> {
+        const WHY: &str = "either somebody tracks them already (a stock xl that migrates it; or one \
+                           that was killed: `xend recover`), or a device is passed through to it";
+        let enable = sys::XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY;
+        let result = self.control(enable, "start write tracking");
+        // Only then is it ours to turn off.
+        self.is_on |= result.is_ok();
+        result.map_err(|error| match error {
+            HypervisorError::Call { domid, source, .. }
+                if source.raw_os_error() == Some(libc::EINVAL) =>
+            {
+                HypervisorError::NoTracking { domid, why: WHY.to_owned(), source }
+            }
+            error => self.explain(error),
+        })
+    }
+
     /// Stops tracking. Harmless where it is off.
     pub fn disable(&mut self) -> Result<()> {
         if !self.is_on {
@@ -77,12 +95,27 @@ impl LogDirty {
 
     /// Adds the pages written since the last call to `into`, and marks them clean.
     pub fn take(&mut self, into: &mut PfnSet, liveness: Liveness) -> Result<DirtyStats> {
-        const WHAT: &str = "read dirty bitmap";
         let mode = match liveness {
             Liveness::Running => 0,
             // Xen then adds the frames that it keeps mapped for itself.
             Liveness::Suspended => sys::XEN_DOMCTL_SHADOW_LOGDIRTY_FINAL,
         };
+        self.read(sys::XEN_DOMCTL_SHADOW_OP_CLEAN, mode, "read dirty bitmap", into)
+    }
+
+    /// Adds the pages written since the last [`take`](Self::take) to `into`, and leaves them dirty.
+    pub fn peek(&mut self, into: &mut PfnSet) -> Result<()> {
+        self.read(sys::XEN_DOMCTL_SHADOW_OP_PEEK, 0, "look at dirty bitmap", into).map(drop)
+    }
+
+    /// Has Xen copy its bitmap, for which it stops the domain, and adds that to `into`.
+    fn read(
+        &mut self,
+        op: c_uint,
+        mode: u32,
+        what: &'static str,
+        into: &mut PfnSet,
+    ) -> Result<DirtyStats> {
         let mut stats = sys::xc_shadow_op_stats_t::default();
         let pages = retry_busy(|| {
             // SAFETY: the buffer has a bit for each of `pfn_count` pages, which is all that Xen
@@ -91,22 +124,21 @@ impl LogDirty {
                 sys::xc_logdirty_control(
                     self.xen.xch(),
                     u32::from(self.domid.0),
-                    sys::XEN_DOMCTL_SHADOW_OP_CLEAN,
+                    op,
                     self.bitmap.descriptor(),
                     self.pfn_count,
                     mode,
                     &mut stats,
                 )
             };
-            u64::try_from(pages).map_err(|_| last_error(WHAT, self.domid))
+            u64::try_from(pages).map_err(|_| last_error(what, self.domid))
         })?;
-        if pages != self.pfn_count {
-            // The bits that did come are cleaned in Xen and must not be lost either.
-            into.union_with_words(self.bitmap.words());
-            let short = format!("Xen gave {pages} of {} bits", self.pfn_count);
-            return Err(error_from(std::io::Error::other(short), WHAT, self.domid, None));
-        }
+        // Whatever else, bits that did come may be clean in Xen now, and must not be lost.
         into.union_with_words(self.bitmap.words());
+        if pages != self.pfn_count {
+            let short = format!("Xen gave {pages} of {} bits", self.pfn_count);
+            return Err(error_from(std::io::Error::other(short), what, self.domid, None));
+        }
         Ok(DirtyStats {
             dirty_pages: u64::from(stats.dirty_count),
             faults: u64::from(stats.fault_count),

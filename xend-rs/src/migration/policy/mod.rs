@@ -5,6 +5,7 @@
 //! live round, once the pages that the guest wrote meanwhile have been counted.
 
 pub mod adaptive;
+pub mod prediction;
 mod stock;
 
 use std::fmt;
@@ -105,8 +106,14 @@ impl CpuShare {
     pub const FULL: Self = Self(100);
 
     /// A share of `percent`, brought into 1..=100.
-    pub fn percent(percent: u8) -> Self {
-        Self(percent.clamp(1, 100))
+    pub const fn percent(percent: u8) -> Self {
+        Self(if percent == 0 {
+            1
+        } else if percent > 100 {
+            100
+        } else {
+            percent
+        })
     }
 
     /// It, in percent.

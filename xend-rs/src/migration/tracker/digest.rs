@@ -107,6 +107,11 @@ impl<G: SourceGuest> Tracker<G> for Digest {
         Ok(found)
     }
 
+    /// What was found to differ. In the first pass that was everything.
+    fn written<'a>(&'a self, _: &'a PfnSet) -> Option<&'a PfnSet> {
+        (self.passes > 1).then_some(&self.last_changed)
+    }
+
     fn sieve(&self) -> &dyn Sieve {
         &self.table
     }

@@ -23,7 +23,7 @@ type Cell = [AtomicU64; 2];
 ///
 /// What is digested is what travels: the private copy, its page tables in terms of pfns. So a page
 /// table differs too when it is as it was and a frame that it points to now belongs to another pfn.
-pub(super) struct DigestTable {
+pub(in crate::migration) struct DigestTable {
     blocks: Vec<OnceLock<Box<[Cell]>>>,
     /// Pages that were let through since the last [`take_changed`](Self::take_changed), one bit each.
     changed: Vec<AtomicU64>,
@@ -32,7 +32,7 @@ pub(super) struct DigestTable {
 
 impl DigestTable {
     /// A table for the pfns `0..pfn_count`, of which the receiver has none.
-    pub(super) fn new(pfn_count: u64) -> Self {
+    pub(in crate::migration) fn new(pfn_count: u64) -> Self {
         let in_memory = |n: u64| usize::try_from(n).expect("a pfn bitmap fits in memory");
         Self {
             blocks: std::iter::repeat_with(OnceLock::new)
@@ -44,7 +44,7 @@ impl DigestTable {
     }
 
     /// The pages that were let through since the last call.
-    pub(super) fn take_changed(&mut self) -> PfnSet {
+    pub(in crate::migration) fn take_changed(&mut self) -> PfnSet {
         let mut changed = PfnSet::empty(self.pfn_count);
         changed
             .union_with_words(self.changed.iter_mut().map(|word| std::mem::take(word.get_mut())));

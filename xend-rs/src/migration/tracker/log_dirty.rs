@@ -48,6 +48,15 @@ impl<G: SourceGuest> Tracker<G> for LogDirty {
         Ok(Some(guest.take_dirty(into, liveness)?.dirty_pages))
     }
 
+    /// All that is told was written.
+    fn written<'a>(&'a self, told: &'a PfnSet) -> Option<&'a PfnSet> {
+        Some(told)
+    }
+
+    fn can_peek(&self) -> bool {
+        true
+    }
+
     fn sieve(&self) -> &dyn Sieve {
         &EverythingTravels
     }

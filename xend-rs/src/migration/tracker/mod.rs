@@ -21,6 +21,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use digest::Digest;
+pub(super) use digest_table::DigestTable;
 pub use log_dirty::LogDirty;
 pub use outlook::{NoLogDirty, Outlook};
 pub use stop_and_copy::StopAndCopy;
@@ -65,6 +66,18 @@ pub trait Tracker<G: SourceGuest> {
         into: &mut PfnSet,
         liveness: Liveness,
     ) -> Result<Option<u64>>;
+
+    /// What the guest has written since the set of a pass was asked for last, page by page, where that
+    /// is known. `told` is what [`next_set`](Self::next_set) has just told.
+    fn written<'a>(&'a self, told: &'a PfnSet) -> Option<&'a PfnSet> {
+        let _ = told;
+        None
+    }
+
+    /// Whether Xen can be asked in between what was written, without forgetting it.
+    fn can_peek(&self) -> bool {
+        false
+    }
 
     /// What says of the pages looked at which of them travel.
     fn sieve(&self) -> &dyn Sieve;

@@ -4,7 +4,7 @@ use crate::hypervisor::types::Pfn;
 use crate::stream::libxc::body::{CpuidLeaf, HvmParam, MsrEntry, P2mFrames, PvWidth, TscInfo};
 use crate::stream::libxc::header::{DomainHeader, GuestType, ImageHeader, ImageVersion};
 use crate::stream::libxc::page_data::{PageEntry, encode_head};
-use crate::stream::libxc::{PAGE_BYTES, PageType, VcpuKind, VcpuState, write};
+use crate::stream::libxc::{PAGE_BYTES, PageRun, PageType, VcpuKind, VcpuState, write};
 use crate::stream::libxl::{self, Emulator, EmulatorId, XenstorePair};
 use crate::stream::xend::{
     self, Answer, Frame, GuestNeeds, Offer, Request, Timing, Token, Verdict,
@@ -51,6 +51,19 @@ pub fn hvm_image(version: ImageVersion) -> Vec<u8> {
 /// The same without the optional record, which Xen's own verifier does not know how to skip.
 pub fn hvm_image_without_optional(version: ImageVersion) -> Vec<u8> {
     let mut out = hvm_image_up_to_pages(version);
+    hvm_image_rest(&mut out);
+    out
+}
+
+/// What only a xend is sent: an image with pages of zeroes, before others and alone.
+pub fn xend_image() -> Vec<u8> {
+    let mut out = Vec::new();
+    headers(&mut out, ImageVersion::V3, GuestType::X86Hvm);
+    static_data(&mut out, ImageVersion::V3);
+    let zeroes = [1, 2, 3, 9].into_iter().chain(0x100..0x1203).map(Pfn);
+    built(write::zero_pages(&mut out, &PageRun::all_of(zeroes)));
+    pages(&mut out, &[(0, PageType::Normal), (0xfeff, PageType::Normal)]);
+    built(write::zero_pages(&mut out, &PageRun::all_of([Pfn(0)])));
     hvm_image_rest(&mut out);
     out
 }
@@ -162,7 +175,8 @@ pub fn xend_messages() -> Vec<Vec<u8>> {
     };
     let versions = xend::our_versions();
     let request = Request::Migrate;
-    let offer = Offer { versions: versions.clone(), request, token, capabilities: 0, needs };
+    let capabilities = xend::CAPABILITIES;
+    let offer = Offer { versions: versions.clone(), request, token, capabilities, needs };
     let answer = Answer {
         version: Some(xend::CURRENT),
         versions,

@@ -40,6 +40,12 @@ pub(super) fn libxc_record(record: &libxc::Record) -> String {
         }
         Record::CpuidPolicy(leaves) => format!("{} leaves", leaves.len()),
         Record::MsrPolicy(entries) => format!("{} registers", entries.len()),
+        Record::ZeroPages(runs) => format!(
+            "{} pfns {} in {} runs",
+            runs.iter().map(|run| run.pages).sum::<u64>(),
+            pfn_range(runs.iter().flat_map(|run| run.pfns())),
+            runs.len()
+        ),
         Record::Optional { body: None, .. } => "skipped".to_owned(),
         Record::SharedInfo(_)
         | Record::HvmContext(_)

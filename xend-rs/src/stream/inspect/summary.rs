@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use crate::hypervisor::types::Pfn;
-use crate::stream::libxc::{PAGE_BYTES, PageEntry, PageType};
+use crate::stream::libxc::{PAGE_BYTES, PageEntry, PageRun, PageType};
 
 /// Pfns in one word of the set of those seen.
 const PFNS_PER_CHUNK: u64 = 512;
@@ -18,6 +18,8 @@ pub struct Summary {
     pub records: BTreeMap<&'static str, u64>,
     /// Pages by type, in the order of [`PageType::ALL`].
     pub pages: [u64; PageType::ALL.len()],
+    /// Pages that came as zero, without contents.
+    pub zero_pages: u64,
     /// Pfns that came at least once.
     pub distinct_pfns: u64,
     /// Highest of them.
@@ -35,13 +37,24 @@ impl Summary {
     pub(super) fn count_pages(&mut self, entries: &[PageEntry]) {
         for entry in entries {
             self.pages[index_of(entry.page_type)] += 1;
-            self.highest_pfn = self.highest_pfn.max(Some(entry.pfn));
-            let (chunk, bit) = (entry.pfn.0 / PFNS_PER_CHUNK, entry.pfn.0 % PFNS_PER_CHUNK);
-            let word = &mut self.seen.entry(chunk).or_default()[(bit / 64) as usize];
-            let mask = 1 << (bit % 64);
-            self.distinct_pfns += u64::from(*word & mask == 0);
-            *word |= mask;
+            self.see(entry.pfn);
         }
+    }
+
+    pub(super) fn count_zero_pages(&mut self, runs: &[PageRun]) {
+        for pfn in runs.iter().flat_map(|run| run.pfns()) {
+            self.zero_pages += 1;
+            self.see(pfn);
+        }
+    }
+
+    fn see(&mut self, pfn: Pfn) {
+        self.highest_pfn = self.highest_pfn.max(Some(pfn));
+        let (chunk, bit) = (pfn.0 / PFNS_PER_CHUNK, pfn.0 % PFNS_PER_CHUNK);
+        let word = &mut self.seen.entry(chunk).or_default()[(bit / 64) as usize];
+        let mask = 1 << (bit % 64);
+        self.distinct_pfns += u64::from(*word & mask == 0);
+        *word |= mask;
     }
 
     /// Entries of all PAGE_DATA records.
@@ -80,8 +93,13 @@ impl fmt::Display for Summary {
         let by_name: Vec<_> = self.records.iter().map(|(name, n)| format!("{name} {n}")).collect();
         writeln!(f, "records  {records}: {}", by_name.join(", "))?;
         let entries = self.page_entries();
-        writeln!(f, "pages    {entries}: {}", type_counts(&self.pages))?;
-        let (distinct, again) = (self.distinct_pfns, entries - self.distinct_pfns);
+        write!(f, "pages    {entries}: {}", type_counts(&self.pages))?;
+        if self.zero_pages > 0 {
+            write!(f, "; {} of zeroes", self.zero_pages)?;
+        }
+        let distinct = self.distinct_pfns;
+        let again = entries + self.zero_pages - distinct;
+        writeln!(f)?;
         write!(f, "pfns     {distinct} distinct, {again} sent again")?;
         if let Some(highest) = self.highest_pfn {
             write!(f, ", highest {:#x}", highest.0)?;

@@ -146,6 +146,9 @@ impl<W: Write> Walk<W> {
                 self.summary.count_pages(&pages.entries);
                 reader.skip_pages()?;
             }
+            if let libxc::Record::ZeroPages(runs) = &record {
+                self.summary.count_zero_pages(runs);
+            }
             if let Some(head) = reader.head() {
                 self.summary.count_record(head.record_type.name());
                 let columns = Columns {

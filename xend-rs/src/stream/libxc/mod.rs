@@ -2,6 +2,7 @@
 //!
 //! An image is an image header, a domain header and records up to END. Everything but the image
 //! header is little-endian. Xen describes the format in `docs/specs/libxc-migration-stream.pandoc`.
+//! One record is xend's own, and only ever sent to a receiver that has said that it knows it.
 
 pub mod body;
 pub mod header;
@@ -12,7 +13,9 @@ pub mod reader;
 pub mod record;
 pub mod write;
 
-pub use body::{CpuidLeaf, HvmParam, MsrEntry, P2mFrames, PvWidth, TscInfo, VcpuKind, VcpuState};
+pub use body::{
+    CpuidLeaf, HvmParam, MsrEntry, P2mFrames, PageRun, PvWidth, TscInfo, VcpuKind, VcpuState,
+};
 pub use header::{DomainHeader, GuestType, ImageHeader, ImageVersion};
 pub use order::{Order, OrderError};
 pub use page_data::{PageDataHead, PageEntry};

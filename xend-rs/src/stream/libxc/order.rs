@@ -8,6 +8,7 @@
 //! X86_TSC_INFO and SHARED_INFO may come anywhere, optional records too. Version 2 has neither
 //! policies nor STATIC_DATA_END: the first record after the static ones implies it. HVM_PARAMS
 //! should come before HVM_CONTEXT, but Xen sends them the other way round, so either is accepted.
+//! Where PAGE_DATA may come XEND_ZERO_PAGES may, too, but not to be compared, after VERIFY.
 
 use std::collections::BTreeSet;
 
@@ -89,7 +90,7 @@ pub enum OrderError {
 pub struct Order {
     version: ImageVersion,
     guest: GuestType,
-    /// Wire numbers of the types seen, of which there are fewer than 32.
+    /// Wire numbers of the types seen: Xen's are fewer than 31, and the last bit is for ours.
     seen: u32,
     static_data_ended: bool,
     vcpus: BTreeSet<(u32, VcpuKind)>,
@@ -124,9 +125,15 @@ impl Order {
             RecordType::PvP2mFrames | RecordType::HvmContext | RecordType::HvmParams => {
                 self.need_static_data(record)?;
             }
-            RecordType::PageData => self.check_page_data(record)?,
+            RecordType::PageData => self.check_pages(record)?,
+            RecordType::ZeroPages => {
+                self.check_pages(record)?;
+                let verify = RecordType::Verify;
+                self.check_not_after(record, self.has_seen(verify), verify)?;
+            }
             RecordType::PvVcpu(_) => self.need(record, RecordType::PvP2mFrames)?,
             RecordType::SharedInfo => self.need(record, RecordType::PvInfo)?,
+            RecordType::Verify if self.has_seen(RecordType::ZeroPages) => {}
             RecordType::Verify => self.need(record, RecordType::PageData)?,
             RecordType::End => self.check_complete()?,
             RecordType::TscInfo
@@ -134,7 +141,8 @@ impl Order {
             | RecordType::Checkpoint
             | RecordType::CheckpointDirtyPfnList => {}
         }
-        let may_repeat = matches!(record, RecordType::PageData | RecordType::PvVcpu(_));
+        let may_repeat =
+            matches!(record, RecordType::PageData | RecordType::ZeroPages | RecordType::PvVcpu(_));
         if self.has_seen(record) && !may_repeat {
             return Err(OrderError::Duplicate { record });
         }
@@ -158,7 +166,10 @@ impl Order {
             | RecordType::PvVcpu(_)
             | RecordType::SharedInfo => GuestType::X86Pv,
             RecordType::HvmContext | RecordType::HvmParams => GuestType::X86Hvm,
-            RecordType::StaticDataEnd | RecordType::CpuidPolicy | RecordType::MsrPolicy
+            RecordType::StaticDataEnd
+            | RecordType::CpuidPolicy
+            | RecordType::MsrPolicy
+            | RecordType::ZeroPages
                 if self.version < ImageVersion::V3 =>
             {
                 return Err(OrderError::WrongVersion { record, version: self.version });
@@ -192,7 +203,7 @@ impl Order {
         self.end_static_data(record)
     }
 
-    fn check_page_data(&mut self, record: RecordType) -> Result<(), OrderError> {
+    fn check_pages(&mut self, record: RecordType) -> Result<(), OrderError> {
         self.need_static_data(record)?;
         if self.guest == GuestType::X86Pv {
             self.need(record, RecordType::PvP2mFrames)?;
@@ -223,7 +234,12 @@ impl Order {
                 &[RecordType::PageData, RecordType::HvmContext, RecordType::HvmParams]
             }
         };
-        if let Some(missing) = needed.iter().copied().find(|t| !self.has_seen(*t)) {
+        // A guest may have no page that is not zero.
+        let is_there = |t: RecordType| {
+            let instead = t == RecordType::PageData && self.has_seen(RecordType::ZeroPages);
+            self.has_seen(t) || instead
+        };
+        if let Some(missing) = needed.iter().copied().find(|t| !is_there(*t)) {
             return Err(OrderError::Missing { missing });
         }
         if self.guest == GuestType::X86Pv {
@@ -254,13 +270,14 @@ impl Order {
 
     /// A second static record is told of as the repetition it is.
     fn is_repeated_static(&self, record: RecordType) -> bool {
-        record != RecordType::PageData && self.has_seen(record)
+        !matches!(record, RecordType::PageData | RecordType::ZeroPages) && self.has_seen(record)
     }
 }
 
 fn bit(record: RecordType) -> u32 {
     match record {
         RecordType::Optional(_) => 0,
+        RecordType::ZeroPages => 1 << 31,
         known => 1 << known.to_wire(),
     }
 }

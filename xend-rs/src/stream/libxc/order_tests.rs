@@ -4,6 +4,7 @@ use super::*;
 use RecordType::{
     Checkpoint, CheckpointDirtyPfnList, CpuidPolicy, End, HvmContext, HvmParams, MsrPolicy,
     PageData, PvInfo, PvP2mFrames, PvVcpu, SharedInfo, StaticDataEnd, Toolstack, TscInfo, Verify,
+    ZeroPages,
 };
 
 const BASIC: RecordType = PvVcpu(VcpuKind::Basic);
@@ -206,4 +207,29 @@ fn every_vcpu_needs_its_basic_state() {
     let state = VcpuState { kind: VcpuKind::Basic, vcpu: 1, state: vec![0; 8] };
     order.accept_body(&Record::PvVcpu(state)).expect("first of vCPU 1");
     order.accept(End).expect("complete");
+}
+
+#[test]
+fn zero_pages_come_where_pages_come() {
+    for pages in [&[ZeroPages][..], &[ZeroPages, PageData, ZeroPages, ZeroPages]] {
+        let head = [CpuidPolicy, MsrPolicy, StaticDataEnd];
+        let tail = [TscInfo, HvmContext, HvmParams, End];
+        hvm(&[&head, pages, &tail].concat()).unwrap();
+        hvm(&[&head, pages, &[Verify, PageData], &tail].concat()).unwrap();
+        let head = [PvInfo, StaticDataEnd, PvP2mFrames];
+        let tail = [TscInfo, SharedInfo, BASIC, End];
+        pv(&[&head, pages, &tail].concat()).unwrap();
+    }
+    let too_early = OrderError::TooEarly { record: ZeroPages, needs: StaticDataEnd };
+    assert_eq!(hvm(&[ZeroPages]).unwrap_err(), (0, too_early));
+    let too_early = OrderError::TooEarly { record: ZeroPages, needs: PvP2mFrames };
+    assert_eq!(pv(&[PvInfo, StaticDataEnd, ZeroPages]).unwrap_err(), (2, too_early));
+    for after in [Verify, HvmContext, HvmParams] {
+        let too_late = OrderError::TooLate { record: ZeroPages, after };
+        let found = hvm(&[StaticDataEnd, PageData, after, ZeroPages]).unwrap_err();
+        assert_eq!(found, (3, too_late));
+    }
+    let version = ImageVersion::V2;
+    let found = run(2, GuestType::X86Hvm, &[ZeroPages]).unwrap_err();
+    assert_eq!(found, (0, OrderError::WrongVersion { record: ZeroPages, version }));
 }

@@ -293,6 +293,7 @@ impl<R: Read> Reader<R> {
             zero_fill: self.checks.zero_fill,
             pv_width: self.pv_width,
             last_pfn: self.limits.last_pfn,
+            last_page: self.last_pfn(),
             vcpus: self.limits.vcpus,
         };
         body::decode(head.record_type, bytes, &context).map_err(|f| StreamError {

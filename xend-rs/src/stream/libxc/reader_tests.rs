@@ -26,12 +26,13 @@ fn read_with<R: Read>(mut reader: Reader<R>) -> Result<Vec<Record>, StreamError>
     Ok(records)
 }
 
-fn samples() -> [Vec<u8>; 4] {
+fn samples() -> [Vec<u8>; 5] {
     [
         sample::pv_image(ImageVersion::V2),
         sample::pv_image(ImageVersion::V3),
         sample::hvm_image(ImageVersion::V2),
         sample::hvm_image(ImageVersion::V3),
+        sample::xend_image(),
     ]
 }
 

@@ -4,13 +4,16 @@ use std::fmt;
 
 use crate::hypervisor::types::Pfn;
 use crate::stream::libxc::body::{
-    CpuidLeaf, HvmParam, MsrEntry, P2mFrames, PvWidth, TscInfo, VcpuKind, VcpuState,
+    CpuidLeaf, HvmParam, MsrEntry, P2mFrames, PageRun, PvWidth, TscInfo, VcpuKind, VcpuState,
 };
 use crate::stream::libxc::page_data::PageDataHead;
 use crate::stream::libxc::{MAX_RECORD_BYTES, PAGE_BYTES};
 
 /// Set in the type of a record that a reader may skip without understanding it.
 const OPTIONAL_BIT: u32 = 1 << 31;
+
+/// "xen" and a 1: far from Xen's own numbers, which count up from 0.
+const ZERO_PAGES: u32 = 0x7865_6e01;
 
 /// Type of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,12 +50,14 @@ pub enum RecordType {
     CpuidPolicy,
     /// MSR policy.
     MsrPolicy,
+    /// Pages that are zero. Not of Xen's format: between two xends only.
+    ZeroPages,
     /// A record nobody has to understand, with its number.
     Optional(u32),
 }
 
 impl RecordType {
-    /// Every type but the optional ones.
+    /// Every type of Xen's but the optional ones, by their numbers.
     pub const MANDATORY: [RecordType; 19] = [
         RecordType::End,
         RecordType::PageData,
@@ -80,6 +85,9 @@ impl RecordType {
         if number & OPTIONAL_BIT != 0 {
             return Some(RecordType::Optional(number));
         }
+        if number == ZERO_PAGES {
+            return Some(RecordType::ZeroPages);
+        }
         RecordType::MANDATORY.get(number as usize).copied()
     }
 
@@ -105,6 +113,7 @@ impl RecordType {
             RecordType::StaticDataEnd => 0x10,
             RecordType::CpuidPolicy => 0x11,
             RecordType::MsrPolicy => 0x12,
+            RecordType::ZeroPages => ZERO_PAGES,
             RecordType::Optional(number) => number | OPTIONAL_BIT,
         }
     }
@@ -131,6 +140,7 @@ impl RecordType {
             RecordType::StaticDataEnd => "STATIC_DATA_END",
             RecordType::CpuidPolicy => "X86_CPUID_POLICY",
             RecordType::MsrPolicy => "X86_MSR_POLICY",
+            RecordType::ZeroPages => "XEND_ZERO_PAGES",
             RecordType::Optional(_) => "optional",
         }
     }
@@ -157,6 +167,7 @@ impl RecordType {
             RecordType::CheckpointDirtyPfnList => 8 << 20,
             RecordType::CpuidPolicy => 4096 * 24,
             RecordType::MsrPolicy => 4096 * 16,
+            RecordType::ZeroPages => (PageRun::MAX_RUNS * size_of::<u64>()) as u32,
         }
     }
 }
@@ -219,6 +230,8 @@ pub enum Record {
     CpuidPolicy(Vec<CpuidLeaf>),
     /// X86_MSR_POLICY; not empty.
     MsrPolicy(Vec<MsrEntry>),
+    /// XEND_ZERO_PAGES; not empty, in ascending order.
+    ZeroPages(Vec<PageRun>),
     /// A record with bit 31 set in its type.
     Optional {
         /// The whole type, bit 31 included.
@@ -251,6 +264,7 @@ impl Record {
             Record::StaticDataEnd => RecordType::StaticDataEnd,
             Record::CpuidPolicy(_) => RecordType::CpuidPolicy,
             Record::MsrPolicy(_) => RecordType::MsrPolicy,
+            Record::ZeroPages(_) => RecordType::ZeroPages,
             Record::Optional { number, .. } => RecordType::Optional(*number),
         }
     }
@@ -266,6 +280,8 @@ mod tests {
             assert_eq!(t.to_wire(), number as u32, "{t}");
             assert_eq!(RecordType::from_wire(number as u32), Some(t));
         }
+        let ours = RecordType::ZeroPages;
+        assert_eq!(RecordType::from_wire(ours.to_wire()), Some(ours));
         assert_eq!(RecordType::from_wire(0x13), None);
         assert_eq!(RecordType::from_wire(0x7fff_ffff), None);
         assert_eq!(RecordType::from_wire(0x8000_0001), Some(RecordType::Optional(0x8000_0001)));
@@ -273,7 +289,7 @@ mod tests {
 
     #[test]
     fn no_type_may_be_longer_than_the_format_allows() {
-        for t in RecordType::MANDATORY {
+        for t in RecordType::MANDATORY.into_iter().chain([RecordType::ZeroPages]) {
             assert!(t.max_bytes() <= MAX_RECORD_BYTES, "{t}");
         }
     }

@@ -9,7 +9,7 @@ use crate::hypervisor::types::Pfn;
 use crate::stream::bytes::write_record;
 use crate::stream::libxc::PAGE_BYTES;
 use crate::stream::libxc::body::{
-    CpuidLeaf, HvmParam, MsrEntry, P2mFrames, PvWidth, TscInfo, VcpuState,
+    CpuidLeaf, HvmParam, MsrEntry, P2mFrames, PageRun, PvWidth, TscInfo, VcpuState,
 };
 use crate::stream::libxc::header::{DomainHeader, ImageHeader};
 use crate::stream::libxc::record::{Record, RecordType};
@@ -62,6 +62,11 @@ pub fn cpuid_policy(out: &mut impl Write, leaves: &[CpuidLeaf]) -> io::Result<()
 /// X86_MSR_POLICY.
 pub fn msr_policy(out: &mut impl Write, entries: &[MsrEntry]) -> io::Result<()> {
     framed(out, RecordType::MsrPolicy, |body| entries.iter().for_each(|e| e.encode(body)))
+}
+
+/// XEND_ZERO_PAGES. Only a xend understands it, and only one that has said so may be sent it.
+pub fn zero_pages(out: &mut impl Write, runs: &[PageRun]) -> io::Result<()> {
+    framed(out, RecordType::ZeroPages, |body| PageRun::encode_all(runs, body))
 }
 
 /// CHECKPOINT_DIRTY_PFN_LIST.
@@ -126,6 +131,7 @@ pub fn record(out: &mut impl Write, record: &Record) -> io::Result<()> {
         Record::StaticDataEnd => static_data_end(out),
         Record::CpuidPolicy(leaves) => cpuid_policy(out, leaves),
         Record::MsrPolicy(entries) => msr_policy(out, entries),
+        Record::ZeroPages(runs) => zero_pages(out, runs),
         Record::Optional { number, body } => {
             optional(out, *number, body.as_deref().unwrap_or_default())
         }

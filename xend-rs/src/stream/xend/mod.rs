@@ -40,6 +40,13 @@ pub const PREFACE_BYTES: usize = 16;
 /// What the preface starts with. No libxl stream does.
 pub const PREFACE_MAGIC: [u8; 8] = *b"XENDtalk";
 
+/// A capability: pages of zeroes may travel without contents, as a record of our own in the image, and
+/// pfns that have no memory not at all.
+pub const ZERO_PAGES: u64 = 1;
+/// Everything that this program understands beyond the version: offered, and answered as far as it was
+/// offered. Only what both have said may be used.
+pub const CAPABILITIES: u64 = ZERO_PAGES;
+
 /// Versions that a peer understands, both ends included.
 pub type Versions = RangeInclusive<u16>;
 

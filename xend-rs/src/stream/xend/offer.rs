@@ -66,7 +66,7 @@ pub struct Offer {
     pub request: Request,
     /// The attempt that this is about.
     pub token: Token,
-    /// What else it understands, a bit each. None is defined yet.
+    /// What else it understands, a bit each: [`CAPABILITIES`](super::CAPABILITIES).
     pub capabilities: u64,
     /// What the guest needs. All zero with [`Request::Settle`].
     pub needs: GuestNeeds,

@@ -8,9 +8,9 @@ use crate::hypervisor::types::Domid;
 use crate::hypervisor::xen::host::domains::ListedDomain;
 use crate::hypervisor::xen::host::scheduler::Scheduler;
 use crate::hypervisor::xen::xenstore::{Nodes, XenstoreError};
-use crate::toolstack::Host;
 use crate::toolstack::config::{DomainConfig, GuestKind, SchedulerParams, Uuid};
 use crate::toolstack::userdata::Userdata;
+use crate::toolstack::{Host, stun};
 
 /// What libxl adds to the target of an HVM guest that may get more.
 const HVM_EXTRA_KIB: u64 = 1024;
@@ -66,7 +66,10 @@ fn put_share(host: &Host, domain: &ListedDomain, config: &mut DomainConfig) -> R
     if [Scheduler::CREDIT, Scheduler::CREDIT2].contains(&pool.scheduler) {
         let share = host.xen.share(pool.scheduler, domain.domid)?;
         params.weight = Some(share.weight.into());
-        params.cap = Some(share.cap.into());
+        // Not the one that a guest has while it is being slowed down: that is nobody's wish.
+        let uuid = Uuid(domain.uuid);
+        let cap = stun::administrators_cap(domain.domid, uuid, share.cap);
+        params.cap = Some(cap.into());
     }
     config.set_scheduler(pool.scheduler.name().unwrap_or("unknown"), &params);
     Ok(())

@@ -57,7 +57,7 @@ pub use new_domain::{NewDomain, Wish};
 pub use preserve::preserve;
 pub use resume::{resume, unpause};
 pub use start::start;
-pub use stored::stored_config;
+pub use stored::{stored_config, updated_config};
 pub(in crate::toolstack) use suspend::{REQUEST as SUSPEND_REQUEST, request_node};
 pub use suspend::{SuspendError, SuspendLimits, call_off_suspend, suspend};
 

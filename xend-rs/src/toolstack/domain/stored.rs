@@ -1,4 +1,5 @@
-//! The configuration that is stored for a domain, brought up to what is the case now.
+//! The configuration that is stored for a domain, brought up to what is the case now, and the one that is
+//! to take its place.
 
 use super::{DomainError, Result, home, names};
 use crate::hypervisor::types::Domid;
@@ -8,19 +9,13 @@ use crate::toolstack::config::DomainConfig;
 use crate::toolstack::userdata::Userdata;
 use crate::toolstack::xlcfg::Settings;
 
-/// The configuration of a domain, with its present name and memory, as a restart is to have it.
-/// `None` where none is stored. What `config-update` left takes the place of what it started with.
+/// The configuration of a domain, with its present name and memory. `None` where none is stored.
 ///
 /// # Errors
 /// If it cannot be read.
 pub fn stored_config(host: &Host, domid: Domid) -> Result<Option<DomainConfig>> {
     let uuid = names::uuid(host, domid)?;
-    let files = Userdata::lock(domid, uuid)?;
-    if let Some(text) = files.text()?.filter(|text| !text.is_empty()) {
-        return from_text(&text).map(Some);
-    }
-    let Some(mut config) = files.config()? else { return Ok(None) };
-    drop(files);
+    let Some(mut config) = Userdata::lock(domid, uuid)?.config()? else { return Ok(None) };
     if let Some(name) = names::name(host, domid)? {
         config.set_name(&name);
     }
@@ -32,6 +27,16 @@ pub fn stored_config(host: &Host, domid: Domid) -> Result<Option<DomainConfig>> 
         config.set_memory(max_kib, target_kib + config.memory().video_kib);
     }
     Ok(Some(config))
+}
+
+/// What `config-update` left for the next time that the domain is started, if anything.
+///
+/// # Errors
+/// If it cannot be read, or is no configuration.
+pub fn updated_config(host: &Host, domid: Domid) -> Result<Option<DomainConfig>> {
+    let uuid = names::uuid(host, domid)?;
+    let text = Userdata::lock(domid, uuid)?.text()?;
+    text.filter(|text| !text.is_empty()).map(|text| from_text(&text)).transpose()
 }
 
 fn from_text(text: &[u8]) -> Result<DomainConfig> {

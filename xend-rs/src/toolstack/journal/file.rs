@@ -1,7 +1,7 @@
 //! The journal in the file system: one small file per attempt.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Claim, DestinationRecord, DestinationState, Journal, Side, SourceRecord, now_s};
 use crate::stream::xend::Token;
+use crate::toolstack::durable;
 
 /// How long a decided attempt is remembered.
 pub const KEPT_DAYS: u64 = 30;
@@ -57,13 +58,7 @@ impl FileJournal {
     /// Writes a record so that either the old or the new one is there, whatever happens, and the
     /// new one once this has returned.
     fn write(&self, side: Side, token: Token, record: &impl Serialize) -> io::Result<()> {
-        let path = self.path(side, token);
-        let temporary = path.with_extension("new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(&serde_json::to_vec_pretty(record)?)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &path)?;
-        self.sync_directory()
+        durable::write(&self.path(side, token), &serde_json::to_vec_pretty(record)?)
     }
 
     fn read<T: DeserializeOwned>(&self, side: Side, token: Token) -> io::Result<Option<T>> {
@@ -75,10 +70,6 @@ impl FileJournal {
         let mut text = Vec::new();
         file.take(MAX_RECORD_BYTES).read_to_end(&mut text)?;
         Ok(Some(serde_json::from_slice(&text)?))
-    }
-
-    fn sync_directory(&self) -> io::Result<()> {
-        File::open(&self.records)?.sync_all()
     }
 
     fn lock_file(&self, name: &str) -> io::Result<File> {
@@ -152,10 +143,7 @@ impl Journal for FileJournal {
     }
 
     fn remove(&self, side: Side, token: Token) -> io::Result<()> {
-        match fs::remove_file(self.path(side, token)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => self.sync_directory(),
-        }
+        durable::remove(&self.path(side, token))
     }
 
     fn list(&self) -> io::Result<Vec<(Side, Token)>> {

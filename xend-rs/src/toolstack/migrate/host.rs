@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::hypervisor::types::Domid;
 use crate::hypervisor::{DestinationGuest, RingFrames, SourceGuest};
 use crate::migration::Cancel;
+use crate::migration::policy::CpuShare;
 use crate::stream::xend::{GuestNeeds, Offer, Token};
 use crate::toolstack::journal::Identity;
 
@@ -123,6 +124,10 @@ pub trait SourceHost: Domains {
 
     /// Opens it. Nothing is changed by that.
     fn open_guest(&self, domid: Domid) -> Result<Self::Guest, HostError>;
+
+    /// Leaves each of its vCPUs with this share of a processor; [`CpuShare::FULL`] is what an
+    /// administrator leaves it. It is given that back at the latest when this host is dropped.
+    fn set_cpu_share(&self, domid: Domid, share: CpuShare) -> Result<(), HostError>;
 
     /// Suspends it.
     fn suspend(&self, domid: Domid, cancel: &Cancel) -> Result<(), HostError>;

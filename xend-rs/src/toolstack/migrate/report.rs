@@ -76,10 +76,16 @@ pub struct StepTime {
 pub struct Pass {
     /// Pages whose contents were sent.
     pub data_pages: u64,
+    /// Pages of zeroes, sent without contents.
+    pub zero_pages: u64,
     /// Pages without memory.
     pub empty_pages: u64,
-    /// Pages that were put off.
+    /// Pages that could not be read, and are left to the last pass.
     pub owed_pages: u64,
+    /// Pages that were written again before their turn and left to the next pass.
+    pub put_off_pages: u64,
+    /// Pages that are written so often that they were left to a later pass.
+    pub held_back_pages: u64,
     /// Pages whose contents were read, to be sent or to be compared with what was sent.
     pub read_pages: u64,
     /// How long it took.
@@ -96,8 +102,11 @@ impl Report {
     pub(super) fn add_save(&mut self, save: &SaveReport) {
         let pass = |pass: &PassReport| Pass {
             data_pages: pass.data_pages,
+            zero_pages: pass.zero_pages,
             empty_pages: pass.empty_pages,
             owed_pages: pass.owed_pages,
+            put_off_pages: pass.put_off_pages,
+            held_back_pages: pass.held_back_pages,
             read_pages: pass.read_pages,
             ms: ms(pass.duration),
         };

@@ -44,17 +44,36 @@ pub(super) fn act(host: &Host, domid: Domid, reason: u32) -> Result<Next, Monito
         Action::RenameRestart => {
             let aside = format!("{}-{}", config.name(), time_suffix());
             say(&format!("Preserving domain {} as {aside}", domid.0));
+            let next = next_config(host, domid, &config);
             domain::preserve(host, domid, &config, &aside)?;
-            restart(host, &config)
+            restart(host, &next)
         }
         Action::SoftReset => {
             say("A soft reset cannot be had: the guest boots anew");
+            let next = next_config(host, domid, &config);
             destroy(host, domid)?;
-            restart(host, &config)
+            restart(host, &next)
         }
         Action::Restart | Action::CoredumpRestart => {
+            let next = next_config(host, domid, &config);
             destroy(host, domid)?;
-            restart(host, &config)
+            restart(host, &next)
+        }
+    }
+}
+
+/// What the guest is to be when it starts anew: what `config-update` said, or what it is.
+fn next_config(host: &Host, domid: Domid, now: &DomainConfig) -> DomainConfig {
+    match domain::updated_config(host, domid) {
+        Ok(Some(updated)) => {
+            say("\"xl\" configuration found, using it");
+            updated
+        }
+        Ok(None) => now.clone(),
+        // Better the guest that was than none.
+        Err(error) => {
+            say_error(&error);
+            now.clone()
         }
     }
 }

@@ -2,7 +2,10 @@
 //! what is refused.
 
 mod actions;
+mod files;
+mod late;
 mod refusals;
+mod starts;
 mod stock;
 mod tree;
 
@@ -46,6 +49,15 @@ pub(crate) const SCENARIOS: &[Scenario<World>] = &[
         run: actions::reboot_and_poweroff,
     },
     Scenario { name: "life::end::crash", deadline: DEADLINE, run: actions::crash },
+    Scenario { name: "life::end::core", deadline: DEADLINE, run: actions::core },
+    Scenario { name: "life::end::preserved", deadline: DEADLINE, run: actions::preserved },
+    Scenario { name: "life::end::renamed", deadline: DEADLINE, run: actions::renamed },
+    Scenario { name: "life::start::console", deadline: DEADLINE, run: starts::console },
+    Scenario { name: "life::start::foreground", deadline: DEADLINE, run: starts::foreground },
+    Scenario { name: "life::start::updated", deadline: DEADLINE, run: starts::updated },
+    Scenario { name: "life::files::disk", deadline: DEADLINE, run: files::disk },
+    Scenario { name: "life::files::travel", deadline: DEADLINE, run: files::travel },
+    Scenario { name: "life::suspends_late", deadline: DEADLINE, run: late::suspends },
     Scenario { name: "life::refused", deadline: DEADLINE, run: refusals::refused },
 ];
 

@@ -3,9 +3,11 @@
 mod interop;
 mod journeys;
 mod kills;
+mod options;
 mod peers;
 mod refusals;
 mod savefiles;
+mod zero_pages;
 
 use std::time::Duration;
 
@@ -28,16 +30,18 @@ pub(crate) fn with_shadow() -> Vec<Scenario<World>> {
         journeys::PV,
         interop::PV,
         kills::PV,
+        options::SCENARIOS,
         refusals::SCENARIOS,
         savefiles::SCENARIOS,
         peers::SCENARIOS,
+        zero_pages::PV,
     ]
     .concat()
 }
 
 /// The scenarios on a hypervisor without.
 pub(crate) fn without_shadow() -> Vec<Scenario<World>> {
-    [journeys::PVH, interop::PVH, kills::PVH].concat()
+    [journeys::PVH, interop::PVH, kills::PVH, zero_pages::PVH].concat()
 }
 
 /// A table of scenarios that share the beginning of their names, their deadline and the kind of

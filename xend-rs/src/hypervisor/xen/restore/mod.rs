@@ -104,6 +104,10 @@ impl DestinationGuest for XenDestination {
         self.window.close(&self.target, &mut *self.guest)
     }
 
+    fn clear_pages(&mut self, pfns: &[Pfn], coming: &[PageEntry]) -> Result<()> {
+        self.window.clear_pages(&self.target, &mut *self.guest, pfns, coming)
+    }
+
     fn differing_pages(&mut self, entries: &[PageEntry], expected: &[u8]) -> Result<Vec<Pfn>> {
         let with_data = entries.iter().filter(|entry| entry.page_type.has_data());
         let mut differing = Vec::new();

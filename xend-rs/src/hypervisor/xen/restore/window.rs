@@ -3,9 +3,13 @@
 use super::calls::Target;
 use super::guest::{Check, Guest};
 use crate::hypervisor::error::Result;
-use crate::hypervisor::types::Pfn;
+use crate::hypervisor::is_zero;
+use crate::hypervisor::types::{PAGE_SIZE, Pfn};
 use crate::hypervisor::xen::foreign::ForeignMapMut;
 use crate::stream::libxc::{PageEntry, PageType};
+
+/// Pages that are mapped at once to be made zero: 64 MiB.
+const CLEARED_PAGES: usize = 16 << 10;
 
 /// Entries whose pages are filled next. The vectors serve one window after the other.
 #[derive(Default)]
@@ -30,19 +34,48 @@ impl Window {
         }
         self.clear();
         check(guest, entries).map_err(|why| target.bad(why))?;
-        self.populate(target, guest, entries)?;
+        self.populate(target, guest, entries.iter().copied())?;
         entries.iter().for_each(|entry| guest.note_type(entry));
         self.with_data.extend(entries.iter().filter(|entry| entry.page_type.has_data()));
         if self.with_data.is_empty() {
             return Ok(&mut []);
         }
         for entry in &self.with_data {
-            let frame = guest.frame(entry.pfn);
-            self.frames
-                .push(frame.ok_or_else(|| target.bad(format!("{} got no frame", entry.pfn)))?);
+            self.frames.push(frame(target, guest, entry.pfn)?);
         }
         let mapping = ForeignMapMut::map(&target.xen, target.domid, &self.frames)?;
         Ok(bytes(self.mapping.insert(mapping)))
+    }
+
+    /// Makes plain pages of zeroes of `pfns`, and populates `coming`, too.
+    pub(super) fn clear_pages(
+        &mut self,
+        target: &Target,
+        guest: &mut dyn Guest,
+        pfns: &[Pfn],
+        coming: &[PageEntry],
+    ) -> Result<()> {
+        if self.is_open() {
+            return Err(target.bad("pages were left unfinished"));
+        }
+        self.clear();
+        check(guest, coming).map_err(|why| target.bad(why))?;
+        let plain = |&pfn: &Pfn| PageEntry { pfn, page_type: PageType::Normal };
+        let zeroes: Vec<PageEntry> = pfns.iter().map(plain).collect();
+        check(guest, &zeroes).map_err(|why| target.bad(why))?;
+        self.populate(target, guest, zeroes.iter().chain(coming).copied())?;
+        zeroes.iter().for_each(|entry| guest.note_type(entry));
+        for pfns in pfns.chunks(CLEARED_PAGES) {
+            self.frames.clear();
+            for &pfn in pfns {
+                self.frames.push(frame(target, guest, pfn)?);
+            }
+            let mut mapping = ForeignMapMut::map(&target.xen, target.domid, &self.frames)?;
+            // Memory that Xen has scrubbed is only looked at.
+            let pages = bytes(&mut mapping).as_chunks_mut::<PAGE_SIZE>().0;
+            pages.iter_mut().filter(|page| !is_zero(&page[..])).for_each(|page| page.fill(0));
+        }
+        Ok(())
     }
 
     /// The pages have their contents: makes them fit this host and unmaps them.
@@ -66,10 +99,9 @@ impl Window {
         &mut self,
         target: &Target,
         guest: &mut dyn Guest,
-        entries: &[PageEntry],
+        entries: impl Iterator<Item = PageEntry>,
     ) -> Result<()> {
         let missing = entries
-            .iter()
             .filter(|entry| needs_memory(entry.page_type) && guest.frame(entry.pfn).is_none())
             .map(|entry| entry.pfn);
         self.unpopulated.extend(missing);
@@ -78,6 +110,11 @@ impl Window {
         self.unpopulated.dedup();
         guest.populate(target, &self.unpopulated)
     }
+}
+
+/// Where `pfn` is, which has been populated.
+fn frame(target: &Target, guest: &dyn Guest, pfn: Pfn) -> Result<u64> {
+    guest.frame(pfn).ok_or_else(|| target.bad(format!("{pfn} got no frame")))
 }
 
 /// The contents of the window.

@@ -175,10 +175,11 @@ impl SourceGuest for XenSource {
     }
 
     fn enable_log_dirty(&mut self) -> Result<()> {
-        if self.log_dirty.is_none() {
-            self.log_dirty = Some(LogDirty::new(&self.xen, self.domid, self.pfn_count)?);
-        }
-        self.log_dirty.as_mut().expect("it has just been made").enable()
+        self.log_dirty()?.enable()
+    }
+
+    fn enable_log_dirty_unless_on(&mut self) -> Result<()> {
+        self.log_dirty()?.enable_unless_on()
     }
 
     fn take_dirty(&mut self, into: &mut PfnSet, liveness: Liveness) -> Result<DirtyStats> {
@@ -194,6 +195,14 @@ impl SourceGuest for XenSource {
             Kind::Hvm(_) => holes.take_filled_hvm(into, &self.xen, self.domid)?,
         }
         Ok(stats)
+    }
+
+    fn peek_dirty(&mut self, into: &mut PfnSet) -> Result<()> {
+        let Some(log_dirty) = &mut self.log_dirty else {
+            let off = io::Error::other("write tracking was not started");
+            return Err(error_from(off, "look at dirty bitmap", self.domid, None));
+        };
+        log_dirty.peek(into)
     }
 
     fn disable_log_dirty(&mut self) -> Result<()> {
@@ -266,6 +275,13 @@ impl SourceGuest for XenSource {
 }
 
 impl XenSource {
+    fn log_dirty(&mut self) -> Result<&mut LogDirty> {
+        if self.log_dirty.is_none() {
+            self.log_dirty = Some(LogDirty::new(&self.xen, self.domid, self.pfn_count)?);
+        }
+        Ok(self.log_dirty.as_mut().expect("it has just been made"))
+    }
+
     fn note_holes(&self, seen: impl Iterator<Item = (Pfn, PageType)>) {
         // A set of numbers that a panic cannot have left half done.
         self.holes.lock().unwrap_or_else(PoisonError::into_inner).note(seen);

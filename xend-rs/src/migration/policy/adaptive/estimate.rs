@@ -9,18 +9,23 @@ use crate::migration::dirty_curve::{Sample, Saturation};
 use crate::migration::rate::Rate;
 
 /// What a page takes on the wire: its contents and the 8 bytes that say which it is.
-pub(crate) const PAGE_BYTES: u64 = PAGE_SIZE as u64 + 8;
+pub const PAGE_BYTES: u64 = PAGE_SIZE as u64 + 8;
 
 /// Rounds that the guest's writing is judged by. Older ones tell of a guest that is no more.
 const RECENT_ROUNDS: usize = 6;
 /// What a round counts, beside the one after it.
 const AGEING: f64 = 0.5;
 /// What a probe before round 0 counts, beside the last round.
-const PROBE_WEIGHT: f64 = 0.5;
+const PROBE_WEIGHT: f64 = 1.0;
 /// A round that reached this share of its limit was held back by it, and not by the link.
 const AT_THE_LIMIT: f64 = 0.85;
+/// What of the measured rate the last pass can count on: links vary by some percent from one round to
+/// the next, and a target is to be met.
+const CERTAIN: f64 = 0.95;
 /// What a round must have sent for its rate to be believed by itself.
 const TELLING_BYTES: u64 = 256 * 1024;
+/// How uneven a guest's writing is taken to be before a round has shown it.
+const ASSUMED_UNEVENNESS: f64 = 0.1;
 /// Where no round has sent anything yet: a link as most hosts have.
 const ASSUMED: Rate = Rate::GIGABIT;
 /// What is left adds nothing to a stop when it takes less than this share of what a stop costs anyway.
@@ -36,10 +41,16 @@ pub(super) struct Estimate<'a> {
     pub(super) unsent_pages: Option<f64>,
     /// Pages per second that the last pass will reach.
     last_pass_rate: f64,
-    /// How much of what is unsent a round sends: the rest is put off or held back.
-    sent_share: f64,
+    /// Whether a round leaves out what it finds written again.
+    puts_off: bool,
+    /// How far the last round was from sending what an even writer would have let it send: 0, as much
+    /// as that; 1, everything. Where what is written is not what is unsent, little is put off.
+    unevenness: f64,
     /// The time that a round takes besides sending, in seconds.
     overhead: f64,
+    /// What the last pass takes to find out what has changed, where nobody notes writes, in seconds:
+    /// it looks at all of memory then, as the last round did, which found little.
+    scan: f64,
     /// How the guest writes with all of its processors.
     writes: Option<Saturation>,
 }
@@ -51,17 +62,35 @@ impl<'a> Estimate<'a> {
         let last = rounds.last()?;
         let link = link_rate(rounds).as_bytes_per_s();
         let most = settings.bandwidth_max.map_or(u64::MAX, Rate::as_bytes_per_s);
-        let sending = last.sent_bytes as f64 / limited(link, last.limit) as f64;
-        Some(Self {
+        let besides_sending = |round: &Round| {
+            let sending = round.sent_bytes as f64 / limited(link, round.limit) as f64;
+            (round.duration.as_secs_f64() - sending).max(0.0)
+        };
+        let unsent_pages = unsent_after(rounds, rounds.len() - 1);
+        let unsent_bytes = unsent_pages.unwrap_or(0.0) * PAGE_BYTES as f64;
+        let next_seconds = unsent_bytes / link as f64;
+        let mut estimate = Self {
             settings,
             rounds,
             last,
-            unsent_pages: unsent_after(rounds, rounds.len() - 1),
-            last_pass_rate: (link.min(most)) as f64 / PAGE_BYTES as f64,
-            sent_share: sent_share(rounds),
-            overhead: (last.duration.as_secs_f64() - sending).max(0.0),
-            writes: Saturation::fit(&samples(history)),
-        })
+            unsent_pages,
+            last_pass_rate: CERTAIN * link.min(most) as f64 / PAGE_BYTES as f64,
+            puts_off: settings.puts_off && last.dirtied_pages.is_some(),
+            unevenness: ASSUMED_UNEVENNESS,
+            // In a long round that is mostly the link, which was slower for once.
+            overhead: rounds.iter().map(besides_sending).fold(f64::INFINITY, f64::min),
+            scan: if last.dirtied_pages.is_none() { besides_sending(last) } else { 0.0 },
+            writes: Saturation::fit(&samples(history, next_seconds)),
+        };
+        estimate.unevenness = estimate.seen_unevenness().unwrap_or(ASSUMED_UNEVENNESS);
+        Some(estimate)
+    }
+
+    fn seen_unevenness(&self) -> Option<f64> {
+        let before = unsent_after(self.rounds, self.rounds.len().checked_sub(2)?)?;
+        let even = self.sent_of_even(before, self.last.limit, self.last.cpu_share);
+        let sent = self.last.sent_pages as f64;
+        (before - even > 0.05 * before).then(|| ((sent - even) / (before - even)).clamp(0.0, 1.0))
     }
 
     /// Pages that the guest dirtied in the last round.
@@ -73,28 +102,25 @@ impl<'a> Estimate<'a> {
     pub(super) fn downtime(&self) -> Option<Duration> {
         let pages = self.unsent_pages? + self.written_before_the_stop(self.unsent_pages?);
         let seconds = (pages / self.last_pass_rate).min(1e9);
-        Some(self.settings.fixed_stop + self.scan() + Duration::from_secs_f64(seconds))
+        Some(self.fixed_stop().saturating_add(Duration::from_secs_f64(seconds)))
     }
 
-    /// What the last pass takes to find out what has changed, where nobody notes writes: it looks at
-    /// all of memory then, as the rounds did that found next to nothing.
-    fn scan(&self) -> Duration {
-        let unnoted = self.last.dirtied_pages.is_none() && self.rounds.len() > 1;
-        if unnoted { Duration::from_secs_f64(self.overhead.min(1e9)) } else { Duration::ZERO }
+    /// What a stop costs besides sending.
+    fn fixed_stop(&self) -> Duration {
+        self.settings.fixed_stop.saturating_add(Duration::from_secs_f64(self.scan.min(1e9)))
     }
 
     /// Pages that the last pass may have at most, for the stop to be as short as is wanted, or, where
     /// it cannot be, for them not to matter.
     pub(super) fn goal_pages(&self) -> f64 {
-        let fixed = self.settings.fixed_stop + self.scan();
-        let unnoticed = fixed.as_secs_f64() * UNNOTICED * self.last_pass_rate;
+        let unnoticed = self.fixed_stop().as_secs_f64() * UNNOTICED * self.last_pass_rate;
         (self.affordable_pages() - self.written_before_the_stop(0.0)).max(unnoticed)
     }
 
     /// Pages that the last pass has the time for within the target.
     pub(super) fn affordable_pages(&self) -> f64 {
-        let fixed = self.settings.fixed_stop + self.scan();
-        self.settings.downtime_target.saturating_sub(fixed).as_secs_f64() * self.last_pass_rate
+        let target = self.settings.downtime_target;
+        target.saturating_sub(self.fixed_stop()).as_secs_f64() * self.last_pass_rate
     }
 
     /// What the guest writes, besides `unsent` pages, until it has heard that it is to stop.
@@ -104,9 +130,32 @@ impl<'a> Estimate<'a> {
         writes.pages_in(seconds) * (1.0 - unsent / writes.working_set_pages).max(0.0)
     }
 
-    /// Pages that another round will send.
-    pub(super) fn next_sent_pages(&self, unsent: f64) -> f64 {
-        unsent * self.sent_share
+    /// Pages that another round of `unsent` pages will send, at no more than `limit`, with the guest
+    /// left with `cpu_share`.
+    ///
+    /// Where pages are put off: a page whose turn comes at t is sent if it was not written since the
+    /// round began, so of an even writer's set of W pages, written r times a second, e^(-rt/W). With
+    /// B pages sent in a second a round of V pages then sends W B/r ln(1 + r V / (W B)) of them.
+    pub(super) fn next_sent_pages(
+        &self,
+        unsent: f64,
+        limit: Option<Rate>,
+        cpu_share: CpuShare,
+    ) -> f64 {
+        let even = self.sent_of_even(unsent, limit, cpu_share);
+        even + self.unevenness * (unsent - even)
+    }
+
+    fn sent_of_even(&self, unsent: f64, limit: Option<Rate>, cpu_share: CpuShare) -> f64 {
+        let Some(writes) = self.writes.filter(|_| self.puts_off) else { return unsent };
+        let load = writes.pages_per_s * share(cpu_share) / self.rate(limit);
+        // Where no end of the set was seen, the writes are taken to hit what is unsent.
+        let set = Some(writes.working_set_pages).filter(|set| set.is_finite()).unwrap_or(unsent);
+        let evenly = set / load;
+        if !evenly.is_finite() {
+            return unsent;
+        }
+        (evenly * (unsent / evenly).ln_1p()).min(unsent)
     }
 
     /// Pages that will be unsent after another round: of `unsent` pages, at no more than `limit`,
@@ -118,15 +167,14 @@ impl<'a> Estimate<'a> {
         cpu_share: CpuShare,
     ) -> f64 {
         let Some(writes) = self.writes else { return 0.0 };
-        let limit = limit.map_or(f64::INFINITY, |l| l.as_bytes_per_s() as f64 / PAGE_BYTES as f64);
-        let sent = self.next_sent_pages(unsent);
-        let seconds = sent / self.last_pass_rate.min(limit) + self.overhead;
-        writes.pages_in(seconds * share(cpu_share))
+        let sent = self.next_sent_pages(unsent, limit, cpu_share);
+        writes.pages_in((sent / self.rate(limit) + self.overhead) * share(cpu_share))
     }
 
-    /// Whether enough of the guest was seen to tell where its writing levels off.
-    pub(super) fn knows_the_guest(&self, probed: bool) -> bool {
-        probed || self.rounds.len() > 1
+    /// Pages per second of a round.
+    fn rate(&self, limit: Option<Rate>) -> f64 {
+        let limit = limit.map_or(f64::INFINITY, |l| l.as_bytes_per_s() as f64 / PAGE_BYTES as f64);
+        self.last_pass_rate.min(limit)
     }
 
     /// What was unsent after each round, as far as that is known.
@@ -153,17 +201,6 @@ fn unsent_after(rounds: &[Round], at: usize) -> Option<f64> {
     let round = &rounds[at];
     let unnoted = if round.dirtied_pages.is_some() { 0 } else { dirtied_in(rounds, at)? };
     Some(round.unsent_pages as f64 + unnoted as f64)
-}
-
-/// What of the unsent pages the last round sent.
-fn sent_share(rounds: &[Round]) -> f64 {
-    let Some(before) = rounds.len().checked_sub(2) else { return 1.0 };
-    match unsent_after(rounds, before) {
-        Some(unsent) if unsent >= 1.0 => {
-            (rounds[before + 1].sent_pages as f64 / unsent).clamp(0.02, 1.0)
-        }
-        _ => 1.0,
-    }
 }
 
 /// What the link takes: what rounds reached, the larger and the later ones counting for more, since
@@ -194,16 +231,14 @@ fn limited(rate: u64, limit: Option<Rate>) -> u64 {
 
 /// How many pages were written in how much time: in the last rounds, and in a probe. A guest that
 /// was left with a share of its processors had that share of the time.
-fn samples(history: &History<'_>) -> Vec<Sample> {
+fn samples(history: &History<'_>, next_seconds: f64) -> Vec<Sample> {
     let mut samples = Vec::new();
     let rounds = history.rounds;
     for (age, at) in (0..rounds.len()).rev().take(RECENT_ROUNDS).enumerate() {
         let Some(pages) = dirtied_in(rounds, at) else { continue };
-        samples.push(Sample {
-            seconds: seconds_of_writing(rounds, at) * share(rounds[at].cpu_share),
-            pages: pages as f64,
-            weight: AGEING.powi(age as i32),
-        });
+        let seconds = seconds_of_writing(rounds, at) * share(rounds[at].cpu_share);
+        let (pages, weight) = (pages as f64, AGEING.powi(age as i32));
+        samples.push(Sample { seconds, pages, weight });
     }
     let points = history.probe.map_or(&[][..], |curve| curve.points());
     let weight = PROBE_WEIGHT * AGEING.powi(rounds.len() as i32 - 1) / points.len().max(1) as f64;
@@ -212,6 +247,13 @@ fn samples(history: &History<'_>) -> Vec<Sample> {
         pages: point.pages,
         weight,
     }));
+    // What was seen of times as long as the next round counts for most.
+    if next_seconds > 0.0 {
+        for sample in &mut samples {
+            let away = (sample.seconds / next_seconds).ln();
+            sample.weight /= 1.0 + away * away;
+        }
+    }
     samples
 }
 

@@ -16,6 +16,7 @@ mod stun;
 mod tests;
 mod time_limit;
 
+pub use estimate::PAGE_BYTES;
 pub use settings::{OnTimeout, Settings, Stun, TimeLimit, UnknownOnTimeout};
 
 use self::estimate::Estimate;
@@ -27,6 +28,10 @@ use crate::migration::rate::Rate;
 /// pages that are written elsewhere meanwhile: with all of it held back the target would be met only
 /// when nothing else is left.
 const HELD_BACK: f64 = 0.5;
+
+/// A round that is expected to leave more than this share has come to a standstill, whatever else was
+/// estimated wrong: nobody is slowed down who would have got done, if slowly.
+const STANDSTILL: f64 = 0.97;
 
 /// Copies until the pause is as short as is wanted, or cannot be made shorter at a price that pays.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,15 +63,16 @@ impl Adaptive {
             return decision;
         }
         let limit = rate_law::next(&self.settings, estimate.last, estimate.dirtied_pages());
-        let progress = Progress::of(estimate.residues());
-        let probed = history.probe.is_some();
-        let pays = |share| progress.pays(estimate, unsent, probed, limit, share);
+        let progress = Progress::of(estimate.residues(), estimate.goal_pages());
+        let pays = |share| progress.pays(estimate, unsent, limit, share);
         let stunned = estimate.last.cpu_share < CpuShare::FULL;
         let cpu_share = match self.settings.stun {
-            Stun::Allowed { floor } if stunned || self.outruns(estimate, unsent, limit, probed) => {
+            Stun::Allowed { floor }
+                if stunned || !pays(CpuShare::FULL) || self.outruns(estimate, unsent, limit) =>
+            {
                 stun::next_share(estimate, unsent, limit, floor)
             }
-            Stun::Allowed { .. } | Stun::Off => CpuShare::FULL,
+            Stun::Allowed { .. } | Stun::OnTimeout { .. } | Stun::Off => CpuShare::FULL,
         };
         if cpu_share < estimate.last.cpu_share || pays(cpu_share) {
             Decision::Continue(self.next(estimate, limit, cpu_share))
@@ -75,23 +81,18 @@ impl Adaptive {
         }
     }
 
-    /// Whether the guest, with all of its processors, would never let it come to the goal.
-    fn outruns(
-        &self,
-        estimate: &Estimate<'_>,
-        unsent: f64,
-        limit: Option<Rate>,
-        probed: bool,
-    ) -> bool {
-        /// Rounds to look ahead. What takes more than these converges on paper only.
-        const AHEAD: u32 = 24;
-        let after = |unsent: f64| estimate.unsent_after_another(unsent, limit, CpuShare::FULL);
+    /// Whether the guest, with all of its processors, would bring live copying to a standstill before
+    /// it comes to the goal.
+    fn outruns(&self, estimate: &Estimate<'_>, unsent: f64, limit: Option<Rate>) -> bool {
         let mut left = unsent;
-        estimate.knows_the_guest(probed)
-            && !(0..AHEAD).any(|_| {
-                left = after(left);
-                left <= estimate.goal_pages()
-            })
+        while left > estimate.goal_pages() {
+            let after = estimate.unsent_after_another(left, limit, CpuShare::FULL);
+            if after > STANDSTILL * left {
+                return true;
+            }
+            left = after;
+        }
+        false
     }
 
     fn next(&self, estimate: &Estimate<'_>, limit: Option<Rate>, cpu_share: CpuShare) -> Next {

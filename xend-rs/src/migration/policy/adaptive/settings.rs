@@ -25,6 +25,9 @@ pub struct Settings {
     pub fixed_stop: Duration,
     /// How long the guest still writes once it was decided to stop: until it has heard of it.
     pub suspend_delay: Duration,
+    /// Whether the engine puts off pages that it finds written again: a round then sends fewer than
+    /// there are, which is predicted. Of no matter where nobody notes writes.
+    pub puts_off: bool,
 }
 
 impl Settings {
@@ -47,6 +50,7 @@ impl Default for Settings {
             stun: Stun::Off,
             fixed_stop: Self::FIXED_STOP,
             suspend_delay: Self::SUSPEND_DELAY,
+            puts_off: true,
         }
     }
 }
@@ -113,6 +117,11 @@ pub enum Stun {
     /// Never.
     #[default]
     Off,
+    /// Once the time for live copying is over, where that is what happens then.
+    OnTimeout {
+        /// Its vCPUs are left with this at least.
+        floor: CpuShare,
+    },
     /// As little as makes it converge.
     Allowed {
         /// Its vCPUs are left with this at least.
@@ -125,7 +134,7 @@ impl Stun {
     pub fn floor(self) -> CpuShare {
         match self {
             Self::Off => CpuShare::FULL,
-            Self::Allowed { floor } => floor,
+            Self::OnTimeout { floor } | Self::Allowed { floor } => floor,
         }
     }
 }

@@ -16,8 +16,8 @@ use crate::migration::rate::Rate;
 
 /// Rounds in which a stunned guest should get done.
 const ROUNDS: i32 = 5;
-/// Rounds that it is given at least, however many there were.
-const LAST_ROUNDS: i32 = 2;
+/// What a plan leaves for a link that is slower, and a guest that is busier, than it was.
+const MARGIN: f64 = 0.7;
 /// A round must leave no more than the second of these, and need not leave less than the first.
 const SHRINKING: (f64, f64) = (0.15, 0.75);
 /// A share is raised to this multiple at most in one round, and only if the estimate allows for more.
@@ -55,7 +55,7 @@ fn steady(now: u8, enough: u8) -> u8 {
 /// What a round should leave of what there is, for the goal to be reached in time.
 fn shrinking(rounds: &[Round], unsent: f64, goal: f64) -> f64 {
     let stunned = rounds.iter().filter(|round| share(round.cpu_share) < 1.0).count();
-    let left = (ROUNDS - i32::try_from(stunned).unwrap_or(ROUNDS)).max(LAST_ROUNDS);
-    let factor = (goal.max(1.0) / unsent.max(1.0)).powf(1.0 / f64::from(left));
+    let left = (ROUNDS - i32::try_from(stunned).unwrap_or(ROUNDS)).max(1);
+    let factor = (MARGIN * goal.max(1.0) / unsent.max(1.0)).powf(1.0 / f64::from(left));
     factor.clamp(SHRINKING.0, SHRINKING.1)
 }

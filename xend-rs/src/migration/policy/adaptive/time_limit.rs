@@ -42,7 +42,7 @@ fn stun(
     let tired = floor == CpuShare::FULL
         || rounds_since >= STUNNED_ROUNDS
         || (rounds_since > 0 && history.elapsed >= latest)
-        || (rounds_since > 1 && Progress::of(estimate.residues()).in_vain());
+        || (rounds_since > 1 && Progress::of(estimate.residues(), estimate.goal_pages()).in_vain());
     let rate = rate_law::next(&policy.settings, estimate.last, estimate.dirtied_pages());
     (!tired).then(|| Decision::Continue(policy.next(estimate, rate, floor)))
 }

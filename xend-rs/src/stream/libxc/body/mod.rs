@@ -7,11 +7,13 @@ mod hvm;
 mod policy;
 mod pv;
 mod tsc;
+mod zero;
 
 pub use hvm::HvmParam;
 pub use policy::{CpuidLeaf, MsrEntry};
 pub use pv::{P2mFrames, PvWidth, VcpuKind, VcpuState};
 pub use tsc::TscInfo;
+pub use zero::PageRun;
 
 use crate::hypervisor::types::Pfn;
 use crate::stream::bytes::Fields;
@@ -28,6 +30,8 @@ pub(crate) struct Context {
     pub(crate) pv_width: Option<PvWidth>,
     /// The last pfn the guest may have.
     pub(crate) last_pfn: Pfn,
+    /// The last pfn that a page may have: the same, or what a PV guest has said of itself.
+    pub(crate) last_page: Pfn,
     /// How many vCPUs the guest may have.
     pub(crate) vcpus: u32,
 }
@@ -56,6 +60,7 @@ pub(crate) fn decode(
             Record::CheckpointDirtyPfnList(pfn_list(fields.rest(), context.last_pfn)?)
         }
         RecordType::CpuidPolicy => Record::CpuidPolicy(CpuidLeaf::decode_all(&mut fields)?),
+        RecordType::ZeroPages => Record::ZeroPages(PageRun::decode_all(&mut fields, context)?),
         RecordType::MsrPolicy => Record::MsrPolicy(MsrEntry::decode_all(&mut fields)?),
         RecordType::PageData | RecordType::Optional(_) => {
             unreachable!("the reader takes {record_type} apart itself")

@@ -224,7 +224,7 @@ impl<H: DestinationHost> Receiver<'_, H> {
             versions,
             verdict,
             token: guest.token,
-            capabilities: 0,
+            capabilities: offer.capabilities & xend::CAPABILITIES,
             problems: findings.problems.clone(),
             warnings: findings.warnings.clone(),
         };

@@ -19,15 +19,18 @@ pub use incoming::HereIncoming;
 pub use turn::Turn;
 
 use super::host::{Agent, DestinationHost, Domains, Findings, Found, HostError, SourceHost};
+use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
 use crate::hypervisor::xen::XenSource;
 use crate::hypervisor::xen::xenstore::Nodes;
 use crate::migration::Cancel;
+use crate::migration::policy::CpuShare;
 use crate::stream::xend::{GuestNeeds, Offer, Token};
 use crate::toolstack::announce::{self, Announcement, Announcing};
 use crate::toolstack::config::{DomainConfig, Uuid};
 use crate::toolstack::domain::{self, DomainError, NameError, SuspendError, SuspendLimits, names};
 use crate::toolstack::journal::Identity;
+use crate::toolstack::stun::{self, Stun};
 use crate::toolstack::{Host, monitor};
 
 /// How long a guest that has seen the request is still waited for after it was given up on: most that
@@ -45,13 +48,20 @@ pub struct Here<'h> {
     announced: Mutex<Vec<Announcing>>,
     /// A guest that was asked to suspend has not seen it and never will.
     called_off: AtomicBool,
+    /// The guest that is being slowed down.
+    stun: Mutex<Option<Stun<&'h Host>>>,
 }
 
 impl<'h> Here<'h> {
     /// A view of `host`. Dropping it waits until the network has been told of guests that came.
     pub fn new(host: &'h Host) -> Self {
-        let called_off = AtomicBool::new(false);
-        Self { host, to_announce: Mutex::default(), announced: Mutex::default(), called_off }
+        Self {
+            host,
+            to_announce: Mutex::default(),
+            announced: Mutex::default(),
+            called_off: AtomicBool::new(false),
+            stun: Mutex::default(),
+        }
     }
 
     /// The attempt that brought a domain here, if it is marked with one.
@@ -153,7 +163,24 @@ impl SourceHost for Here<'_> {
     type Guest = XenSource;
 
     fn open_guest(&self, domid: Domid) -> Result<XenSource, HostError> {
+        match stun::end_left(self.host, domid) {
+            Ok(None) => {}
+            Ok(Some(ended)) => log::warn!("{ended}"),
+            Err(error) => log::error!("{domid} may be slowed down: {}", error_line(&error)),
+        }
         XenSource::open(domid).map_err(failed("cannot move it"))
+    }
+
+    fn set_cpu_share(&self, domid: Domid, share: CpuShare) -> Result<(), HostError> {
+        let what = "cannot change its share of the processors";
+        let mut stun = locked(&self.stun);
+        match &mut *stun {
+            None if share == CpuShare::FULL => return Ok(()),
+            None => stun.insert(Stun::begin(self.host, domid).map_err(failed(what))?),
+            Some(stun) => stun,
+        }
+        .set(share)
+        .map_err(failed(what))
     }
 
     fn suspend(&self, domid: Domid, cancel: &Cancel) -> Result<(), HostError> {

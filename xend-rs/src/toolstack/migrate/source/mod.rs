@@ -18,6 +18,7 @@ use super::stage::{Stage, Step};
 use super::words::BANNER;
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
+use crate::migration::policy::adaptive::Settings;
 use crate::migration::{Cancel, Tracking};
 use crate::stream::xend::{
     self, Answer, GuestNeeds, Offer, Request, Token, Verdict, common_version,
@@ -54,6 +55,8 @@ pub struct Departure {
     pub check_only: bool,
     /// How its writes are to be tracked.
     pub tracking: Tracking,
+    /// What its rounds keep to.
+    pub rounds: Settings,
     /// Send everything twice, to be compared.
     pub verify: bool,
     /// A peer that is silent for so long is dead.
@@ -113,6 +116,7 @@ pub fn migrate<H: SourceHost>(
             sink,
             record,
             version: None,
+            capabilities: 0,
             agent: Box::new(NoAgent),
             report,
             clock,
@@ -159,6 +163,8 @@ struct Sender<'a, H> {
     record: SourceRecord,
     /// Of the extended conversation, if that is the one.
     version: Option<u16>,
+    /// What both xends understand beyond it.
+    capabilities: u64,
     /// The guest's own, once it is to be told.
     agent: Box<dyn Agent>,
     report: Report,
@@ -246,7 +252,7 @@ impl<H: SourceHost> Sender<'_, H> {
             versions: xend::our_versions(),
             request,
             token: departure.token,
-            capabilities: 0,
+            capabilities: xend::CAPABILITIES,
             needs: departure.needs.clone(),
         };
         let mut header = XlHeader::with_json(departure.config.clone());
@@ -304,6 +310,7 @@ impl<H: SourceHost> Sender<'_, H> {
             ));
         }
         self.version = common;
+        self.capabilities = answer.capabilities & xend::CAPABILITIES;
         self.record.peer_is_xend = common.is_some();
         self.report.conversation =
             common.map_or_else(|| "xl".to_owned(), |version| format!("xend {version}"));

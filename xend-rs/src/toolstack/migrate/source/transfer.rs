@@ -5,15 +5,18 @@ use std::time::{Duration, Instant};
 
 use super::Sender;
 use super::confirmed::ConfirmedSink;
+use crate::error_line::error_line;
+use crate::hypervisor::types::Domid;
+use crate::migration::policy::{Adaptive, CpuShare};
 use crate::migration::progress::{self, Progress};
 use crate::migration::toolstack::{SourceToolstack, ToolstackError};
-use crate::migration::{Cancel, SaveFailure, SaveOptions, save};
+use crate::migration::{Cancel, PauseBudget, SaveFailure, SaveOptions, save};
 use crate::stream::{libxl, xend};
 use crate::toolstack::journal::{Journal, SourceRecord, SourceState};
 use crate::toolstack::migrate::control::{Control, Event};
 use crate::toolstack::migrate::ear::Heard;
 use crate::toolstack::migrate::error::MigrateError;
-use crate::toolstack::migrate::host::{Agent, SourceHost};
+use crate::toolstack::migrate::host::{Agent, HostError, SourceHost};
 use crate::toolstack::migrate::report::{Clock, Report};
 use crate::toolstack::migrate::stage::{Stage, Step};
 use crate::toolstack::notify::LinkShare;
@@ -34,9 +37,13 @@ impl<H: SourceHost> Sender<'_, H> {
         let built = libxl::write::header(&mut head, &libxl::Header::default())
             .and_then(|()| libxl::write::libxc_context(&mut head));
         built.and_then(|()| self.sink.write_all(&head)).map_err(|e| self.blame(e.into()))?;
+        let policy = Adaptive::new(self.departure.rounds);
         let options = SaveOptions {
+            policy: &policy,
+            put_off: Some(PauseBudget::default()),
             tracking: self.departure.tracking,
             verify: self.departure.verify,
+            zero_pages: self.version.is_some() && self.capabilities & xend::ZERO_PAGES != 0,
             trailer: LIBXL_END,
             keep_tracking: true,
             ..SaveOptions::stock(true)
@@ -59,7 +66,10 @@ impl<H: SourceHost> Sender<'_, H> {
                 self.report.add_save(&saved);
                 Ok(())
             }
-            Err(error) => Err(self.blame(Blame::Save(error))),
+            Err(error) => {
+                let_go(self.host, self.departure.domid);
+                Err(self.blame(Blame::Save(error)))
+            }
         }
     }
 
@@ -81,6 +91,13 @@ impl<H: SourceHost> Sender<'_, H> {
             Blame::Io(error) => MigrateError::Send(error),
             Blame::Save(error) => error.into(),
         }
+    }
+}
+
+/// The guest is not slowed down any more.
+fn let_go<H: SourceHost>(host: &H, domid: Domid) {
+    if let Err(error) = host.set_cpu_share(domid, CpuShare::FULL) {
+        log::error!("{domid} may still be slowed down: {}", error_line(&error));
     }
 }
 
@@ -117,6 +134,9 @@ impl<H: SourceHost> SourceToolstack for Bridge<'_, H> {
             .write_source(self.record)
             .map_err(|e| ToolstackError::Failed { request, source: e.into() })?;
         self.control.steps.reach(Step::Suspending);
+        // To suspend is work for the guest, and what it writes by that is little. Everything before has
+        // happened at the old pace.
+        let_go(self.host, self.record.domid());
         self.agent.suspending();
         self.clock.stopped = Some(Instant::now());
         self.host
@@ -124,6 +144,14 @@ impl<H: SourceHost> SourceToolstack for Bridge<'_, H> {
             .map_err(|e| ToolstackError::Failed { request, source: e.into() })?;
         self.control.steps.reach(Step::Suspended);
         Ok(())
+    }
+
+    fn set_cpu_share(&mut self, share: CpuShare) -> Result<(), ToolstackError> {
+        let failed = |e: HostError| ToolstackError::Failed {
+            request: "slow the guest down",
+            source: e.into(),
+        };
+        self.host.set_cpu_share(self.record.domid(), share).map_err(failed)
     }
 
     fn resume(&mut self) -> Result<(), ToolstackError> {

@@ -1,23 +1,28 @@
 //! `xend migrate`: a guest goes to another host.
 
+mod rounds;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::rounds::RoundOptions;
 use nix::sys::signal::{Signal, kill};
 
-use super::args::Args;
-use super::config_source::{self, ConfigSource};
-use super::failure::Failure;
-use super::options::Long;
-use super::{domains, output, transfer};
+use crate::cli::args::Args;
+use crate::cli::config_source::{self, ConfigSource};
+use crate::cli::failure::Failure;
+use crate::cli::options::Long;
+use crate::cli::progress::Screen;
+use crate::cli::{domains, output, reports, transfer};
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
+use crate::migration::policy::adaptive::Settings;
 use crate::migration::{Cancel, Tracking};
 use crate::stream::xend::Token;
-use crate::toolstack::journal::{FileJournal, now_s};
+use crate::toolstack::journal::FileJournal;
 use crate::toolstack::migrate::here::{self, Here, PrepareError, Turn};
 use crate::toolstack::migrate::{self, Departure, MigrateError, Report, ask};
 use crate::toolstack::{Host, domain};
@@ -29,7 +34,7 @@ const DRY_RUN: u8 = 3;
 const JSON: u8 = 4;
 const REPORT: u8 = 5;
 const PLAIN_TCP: u8 = 6;
-const TIMEOUT: u8 = 7;
+const PEER_TIMEOUT: u8 = 7;
 const CANCEL: u8 = 8;
 const TRACKING: u8 = 9;
 const LONG: &[Long] = &[
@@ -39,17 +44,22 @@ const LONG: &[Long] = &[
     Long::flag("json", JSON),
     Long::with_value("report", REPORT),
     Long::flag("plain-tcp", PLAIN_TCP),
-    Long::with_value("timeout", TIMEOUT),
+    Long::with_value("peer-timeout", PEER_TIMEOUT),
     Long::flag("cancel", CANCEL),
     Long::with_value("tracking", TRACKING),
+    Long::with_value("bandwidth-min", rounds::BANDWIDTH_MIN),
+    Long::with_value("bandwidth-max", rounds::BANDWIDTH_MAX),
+    Long::with_value("downtime", rounds::DOWNTIME),
+    Long::with_value("timeout", rounds::TIMEOUT),
+    Long::with_value("on-timeout", rounds::ON_TIMEOUT),
+    Long::flag("stun", rounds::STUN),
+    Long::with_value("stun-floor", rounds::STUN_FLOOR),
 ];
 
 /// What a destination that listens is named by.
 const TCP: &str = "tcp://";
-/// Where reports are kept.
-const REPORTS: &str = "/var/lib/xend/reports";
 /// How long a dead peer is waited for unless told otherwise.
-const TIMEOUT_S: u64 = 30;
+const PEER_TIMEOUT_S: u64 = 30;
 /// How long an answer to the offer is waited for: a stock xl gives none.
 const ANSWER_WAIT: Duration = Duration::from_secs(3);
 
@@ -62,11 +72,12 @@ struct Wishes {
     keep_domid: bool,
     verify: bool,
     tracking: Tracking,
+    rounds: RoundOptions,
     dry_run: bool,
     json: bool,
     report: Option<PathBuf>,
     plain_tcp: bool,
-    timeout: Duration,
+    peer_timeout: Duration,
     cancel: bool,
 }
 
@@ -80,14 +91,18 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         keep_domid: false,
         verify: false,
         tracking: Tracking::Auto,
+        rounds: RoundOptions::default(),
         dry_run: args.global.dry_run,
         json: false,
         report: None,
         plain_tcp: false,
-        timeout: Duration::from_secs(TIMEOUT_S),
+        peer_timeout: Duration::from_secs(PEER_TIMEOUT_S),
         cancel: false,
     };
     while let Some(given) = options.next()? {
+        if wishes.rounds.take(&given)? {
+            continue;
+        }
         match given.letter {
             b'C' => wishes.config_file = Some(given.value.to_owned()),
             b's' => given.value.clone_into(&mut wishes.ssh),
@@ -99,7 +114,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             JSON => wishes.json = true,
             REPORT => wishes.report = Some(given.value.into()),
             PLAIN_TCP => wishes.plain_tcp = true,
-            TIMEOUT => wishes.timeout = seconds(given.value)?,
+            PEER_TIMEOUT => wishes.peer_timeout = seconds(given.value)?,
             TRACKING => wishes.tracking = tracking(given.value)?,
             CANCEL => wishes.cancel = true,
             // Every migration is live.
@@ -118,7 +133,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 fn seconds(text: &str) -> Result<Duration, Failure> {
     match text.parse() {
         Ok(seconds @ 1..=86400) => Ok(Duration::from_secs(seconds)),
-        _ => Err(Failure::line(format_args!("--timeout {text}: a number of seconds was expected"))),
+        _ => Err(Failure::line(format_args!(
+            "--peer-timeout {text}: a number of seconds was expected"
+        ))),
     }
 }
 
@@ -134,7 +151,8 @@ fn migrate(
     wishes: &Wishes,
 ) -> Result<ExitCode, Failure> {
     let peer = peer(args, destination, wishes)?;
-    let control = transfer::control(args, "migration sender")?;
+    let rounds = rounds_to(&peer, wishes)?;
+    let control = transfer::control(Screen::of_sender(&args.global, "migration sender"))?;
     let config = here::ConfigSource {
         instead: instead(host, wishes.config_file.as_deref())?,
         keep_domid: wishes.keep_domid,
@@ -163,13 +181,14 @@ fn migrate(
         token: Token::random()?,
         check_only: wishes.dry_run,
         tracking: wishes.tracking,
+        rounds,
         verify: wishes.verify,
-        limit: wishes.timeout,
-        answer_wait: ANSWER_WAIT.min(wishes.timeout),
+        limit: wishes.peer_timeout,
+        answer_wait: ANSWER_WAIT.min(wishes.peer_timeout),
         identity,
     };
     let stop = Cancel::default();
-    let link = departure.peer.connect(&stop, wishes.timeout).map_err(|error| {
+    let link = departure.peer.connect(&stop, wishes.peer_timeout).map_err(|error| {
         Failure::line(format_args!("cannot connect to {}: {error}", departure.peer))
     })?;
     let journal = FileJournal::open()?;
@@ -177,9 +196,18 @@ fn migrate(
     let again = |token| ask(&departure.peer, token, departure.limit);
     let (report, result) =
         migrate::migrate(&here, &journal, link, &stop, &departure, &control, &again);
+    // The bar is taken off the screen.
+    drop(control);
     // What became of the guest must be said, whatever becomes of the report.
     keep(&report, wishes);
     end(&report, result, wishes)
+}
+
+/// What the rounds keep to, with what a stop has cost lately.
+fn rounds_to(peer: &Peer, wishes: &Wishes) -> Result<Settings, Failure> {
+    let settings = wishes.rounds.settings()?;
+    let fixed_stop = reports::stop_without_memory(&peer.to_string());
+    Ok(Settings { fixed_stop: fixed_stop.unwrap_or(settings.fixed_stop), ..settings })
 }
 
 /// In xl's words, where it has some.
@@ -226,11 +254,7 @@ fn keep(report: &Report, wishes: &Wishes) {
         log::error!("cannot write the report to {}: {error}", path.display());
     }
     if !wishes.dry_run {
-        let name = report.name.replace('/', "_");
-        let path = Path::new(REPORTS).join(format!("{name}-{}.json", now_s()));
-        if let Err(error) = fs::create_dir_all(REPORTS).and_then(|()| fs::write(&path, &text)) {
-            log::warn!("cannot keep the report in {}: {error}", path.display());
-        }
+        reports::keep(report, &text);
     }
 }
 

@@ -1,0 +1,108 @@
+//! Every form tells the same account.
+
+use super::plot::Terminal;
+use super::*;
+use crate::hypervisor::types::Pfn;
+use crate::migration::dirty_curve::{DirtyCurve, Point};
+use crate::migration::probe::{Census, HotPage, Probe};
+
+const NAME: &str = "a<b>&\"c\u{1}";
+
+/// A guest of 10000 pages that writes to 1000 of them, 2000 times a second.
+fn sight(tracking: Tracking) -> Sight {
+    let point = |level: u32| {
+        let seconds = 0.05 * f64::from(1 << level);
+        Point {
+            window: Duration::from_secs_f64(seconds),
+            pages: 1000.0 * (1.0 - (-2.0 * seconds).exp()),
+        }
+    };
+    let curve = DirtyCurve::new((0..7).map(point).collect());
+    let length = curve.points()[6].window;
+    let census =
+        Census { populated_pages: 10_000, zero_pages: 4000, duration: Duration::from_millis(150) };
+    let hottest = vec![HotPage { pfn: Pfn(0x2a), share: 0.97 }];
+    let probe = Probe {
+        tracking,
+        length,
+        windows: 64,
+        pause: Duration::from_micros(700),
+        curve,
+        written_pages: 998,
+        hot_pages: 1,
+        hottest,
+        cut_short: true,
+    };
+    Sight { census: Some(census), probe }
+}
+
+fn with_account<T>(tracking: Tracking, tell: impl FnOnce(&Account<'_>) -> T) -> T {
+    let sight = sight(tracking);
+    tell(&account(NAME, 3, &sight, 6000, &Wishes::default()))
+}
+
+#[test]
+fn numbers_are_taken_within_their_bounds() {
+    assert_eq!(number("--seconds", "60", 1, 3600), Ok(60));
+    for text in ["0", "3601", "-1", "x", "", "1.5"] {
+        let error = number("--seconds", text, 1_u64, 3600).unwrap_err();
+        let said = format!("--seconds {text}: a number from 1 to 3600 was expected");
+        assert_eq!(error, Failure::line(said));
+    }
+    assert_eq!(tracking("digest"), Ok(Tracking::Digest));
+    assert!(tracking("magic").is_err());
+}
+
+#[test]
+fn a_person_reads_all_of_it() {
+    let text = with_account(Tracking::LogDirty, |account| {
+        table::text(account, Terminal { columns: 80, unicode: false })
+    });
+    for words in [
+        "domain 3: 3.2 s (interrupted) in 64 windows of 50 ms, by log-dirty",
+        "stood still for at most 0.7 ms",
+        "memory        10000 pages (39.1 MiB)",
+        "not zero    6000 pages (23.4 MiB)",
+        "written       998 pages",
+        "working set   1000 pages",
+        "0x2a 97%",
+        "rate          1903 pages/s (7.4 MiB/s)",
+        "50 ms       95.2    381 KiB       1903",
+        " 1 Gbit/s ",
+        " 10 Gbit/s ",
+        "with a downtime of 300 ms allowed, of which 50 ms are not for memory",
+    ] {
+        assert!(text.contains(words), "{words:?} is not in\n{text}");
+    }
+}
+
+#[test]
+fn by_digest_a_stop_is_a_look_at_all_memory_longer() {
+    let stop = |tracking| with_account(tracking, |account| account.fixed_stop);
+    let reading = Duration::from_millis(150);
+    assert_eq!(stop(Tracking::Digest), stop(Tracking::LogDirty) + reading);
+}
+
+#[test]
+fn a_program_reads_all_of_it() {
+    let told = with_account(Tracking::LogDirty, |account| {
+        serde_json::to_value(json::document(account)).unwrap()
+    });
+    assert_eq!((&told["domid"], &told["tracking"]), (&3.into(), &"log-dirty".into()));
+    assert_eq!(told["memory"]["zero_pages"], 4000);
+    assert_eq!(told["curve"].as_array().unwrap().len(), 7);
+    assert_eq!(told["predictions"][1]["link_mbit_per_s"], 1000);
+    assert!(told["predictions"][1]["total_s"].as_f64().unwrap() > 0.2);
+    assert_eq!(told["cut_short"], true);
+}
+
+#[test]
+fn the_picture_has_each_point_and_no_tag_of_the_guests_making() {
+    let svg = with_account(Tracking::LogDirty, svg::draw);
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+    assert_eq!(svg.matches("<circle ").count(), 7);
+    assert!(svg.contains("a&lt;b&gt;&amp;&quot;c writes"), "{svg}");
+    assert!(!svg.contains(['\u{1}']));
+    // The last point is at the top right.
+    assert!(svg.contains(&format!(" {:.1},{:.1}\"", 720.0 - 24.0, 48.0)), "{svg}");
+}

@@ -1,0 +1,133 @@
+//! Which pages a pass sends, and in which order.
+//!
+//! A page that is sent and then written has been sent in vain. Who sends the pages that are seldom
+//! written first, and those that are written all the time last, sends the fewest in vain; and the
+//! hottest of all need not be sent before the guest stands still, as far as there is time for them
+//! then.
+
+use super::heat::Heat;
+use crate::hypervisor::PfnSet;
+use crate::hypervisor::types::Pfn;
+
+/// The pages of a pass.
+pub(super) struct Order<'a> {
+    set: PfnSet,
+    /// By which to send the coldest first. In order of pfns without.
+    coldest_first: Option<&'a Heat>,
+    /// Pages that were left out.
+    pub(super) held_back_pages: u64,
+}
+
+impl<'a> Order<'a> {
+    /// All of `set`, by pfns.
+    pub(super) fn by_pfn(set: PfnSet) -> Self {
+        Self { set, coldest_first: None, held_back_pages: 0 }
+    }
+
+    /// Those with the least `heat` first.
+    pub(super) fn coldest_first(self, heat: &'a Heat) -> Self {
+        Self { coldest_first: Some(heat), ..self }
+    }
+
+    /// Leaves out the `most` hottest pages. None is that has not been seen being written.
+    pub(super) fn hold_back(mut self, most: u64, heat: &Heat) -> Self {
+        if most == 0 {
+            return self;
+        }
+        let mut pages_of = [0u64; 256];
+        self.set.iter().for_each(|pfn| pages_of[usize::from(heat.of(pfn))] += 1);
+        // How many of each heat can be left out.
+        let mut left = most;
+        let mut quota = [0u64; 256];
+        for degree in (1..quota.len()).rev() {
+            quota[degree] = pages_of[degree].min(left);
+            left -= quota[degree];
+        }
+        let mut is_held_back = |pfn: &Pfn| {
+            let quota = &mut quota[usize::from(heat.of(*pfn))];
+            let held_back = *quota > 0;
+            *quota -= u64::from(held_back);
+            held_back
+        };
+        let held_back: Vec<Pfn> = self.set.iter().filter(&mut is_held_back).collect();
+        held_back.iter().for_each(|&pfn| self.set.remove(pfn));
+        self.held_back_pages += held_back.len() as u64;
+        self
+    }
+
+    /// How many they are.
+    pub(super) fn len_pages(&self) -> u64 {
+        self.set.len_pfns()
+    }
+
+    /// They, one after the other. Pages that are about equally hot are in order of pfns: large pages are
+    /// made of neighbours.
+    pub(super) fn pfns(&self) -> Box<dyn Iterator<Item = Pfn> + '_> {
+        match self.coldest_first {
+            None => Box::new(self.set.iter()),
+            Some(heat) => Box::new((0..Heat::CLASSES).flat_map(move |class| {
+                self.set.iter().filter(move |&pfn| heat.class_of(pfn) == class)
+            })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PFNS: u64 = 300;
+
+    fn set(pfns: impl IntoIterator<Item = u64>) -> PfnSet {
+        let mut set = PfnSet::empty(PFNS);
+        pfns.into_iter().for_each(|pfn| set.insert(Pfn(pfn)));
+        set
+    }
+
+    fn pfns(order: &Order<'_>) -> Vec<u64> {
+        order.pfns().map(|pfn| pfn.0).collect()
+    }
+
+    #[test]
+    fn the_coldest_come_first_and_the_hottest_not_at_all() {
+        let mut heat = Heat::new(PFNS);
+        heat.note(&set([5, 7, 200]), None);
+        heat.note(&set([5, 8]), None);
+        let all = || Order::by_pfn(set([3, 5, 7, 8, 150, 200]));
+        assert_eq!(pfns(&all()), [3, 5, 7, 8, 150, 200]);
+        assert_eq!(pfns(&all().coldest_first(&heat)), [3, 150, 7, 200, 8, 5]);
+        let order = all().hold_back(3, &heat).coldest_first(&heat);
+        // 5 and 8 are the hottest; of 7 and 200, which are alike, one.
+        assert_eq!((pfns(&order), order.held_back_pages), (vec![3, 150, 200], 3));
+        // What was never written is not held back.
+        let order = all().hold_back(100, &heat);
+        assert_eq!((pfns(&order), order.held_back_pages), (vec![3, 150], 4));
+        assert_eq!(all().hold_back(100, &Heat::new(PFNS)).held_back_pages, 0);
+    }
+
+    proptest! {
+        #[test]
+        fn each_page_is_sent_once_or_held_back(
+            rounds in prop::collection::vec(prop::collection::vec(0..PFNS, 0..100), 0..10),
+            unsent in prop::collection::btree_set(0..PFNS, 0..200),
+            most in 0u64..250,
+        ) {
+            let mut heat = Heat::new(PFNS);
+            rounds.iter().for_each(|written| heat.note(&set(written.iter().copied()), None));
+            let order = Order::by_pfn(set(unsent.iter().copied()))
+                .hold_back(most, &heat)
+                .coldest_first(&heat);
+            let sent = pfns(&order);
+            prop_assert!(order.held_back_pages <= most);
+            prop_assert_eq!(sent.len() as u64, order.len_pages());
+            prop_assert_eq!(sent.len() as u64 + order.held_back_pages, unsent.len() as u64);
+            let degree = |pfn: &u64| heat.of(Pfn(*pfn));
+            prop_assert!(sent.is_sorted_by_key(|pfn| heat.class_of(Pfn(*pfn))));
+            let held = unsent.iter().filter(|pfn| !sent.contains(pfn));
+            let coldest_held = held.map(degree).min().unwrap_or(u8::MAX);
+            prop_assert!(coldest_held > 0 && sent.iter().map(degree).all(|d| d <= coldest_held));
+        }
+    }
+}

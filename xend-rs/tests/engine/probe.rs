@@ -1,0 +1,221 @@
+//! A probe sees how a guest writes, and leaves it as it was.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use xend_rs::hypervisor::sim::{Faults, Operation, SimMemory, SimSource};
+use xend_rs::hypervisor::types::Pfn;
+use xend_rs::migration::probe::{Probe, ProbeError, ProbeOptions, census, probe, watch};
+use xend_rs::migration::{Cancel, Tracking, save_with, tracker};
+
+use crate::harness::{SimToolstack, first_difference, options, restore_from};
+
+const PFNS: u64 = 2000;
+const HOT_PFNS: u64 = 400;
+const WRITES_PER_S: f64 = 1500.0;
+
+/// Writes to the first pages, to all of them alike, at a steady rate.
+struct Writer {
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    fn start(memory: &SimMemory) -> Self {
+        let (end, memory) = (Arc::new(AtomicBool::new(false)), memory.clone());
+        let ended = Arc::clone(&end);
+        let thread = thread::spawn(move || {
+            let (began, mut written, mut random) = (Instant::now(), 0_u64, 1_u64);
+            while !ended.load(Ordering::Relaxed) {
+                let due = (began.elapsed().as_secs_f64() * WRITES_PER_S) as u64;
+                for _ in written..due {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    memory.write(Pfn((random >> 33) % HOT_PFNS), 8, &random.to_le_bytes());
+                }
+                written = due;
+                thread::sleep(Duration::from_micros(500));
+            }
+        });
+        Self { end, thread: Some(thread) }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn short(ms: u64) -> ProbeOptions {
+    let window = Duration::from_millis(25);
+    ProbeOptions { window, length: Duration::from_millis(ms), ..ProbeOptions::default() }
+}
+
+/// Distinct pages that the writer writes in so long.
+fn expected(time: Duration) -> f64 {
+    let hot = HOT_PFNS as f64;
+    hot * (1.0 - (-WRITES_PER_S * time.as_secs_f64() / hot).exp())
+}
+
+fn require_the_writers_curve(seen: &Probe) {
+    assert!(!seen.cut_short && seen.windows > 3, "{seen:?}");
+    // The longer windows are few, and the last but one may be half of what there is.
+    for point in seen.curve.points().iter().take(3).chain(seen.curve.points().last()) {
+        let expected = expected(point.window);
+        assert!((point.pages / expected - 1.0).abs() < 0.25, "{point:?}, expected {expected}");
+    }
+    assert!(seen.written_pages <= HOT_PFNS);
+    let working_set = seen.working_set_pages().expect("it bends");
+    assert!((working_set / HOT_PFNS as f64 - 1.0).abs() < 0.25, "{working_set}");
+}
+
+#[test]
+fn a_known_writer_is_seen_as_it_is() {
+    for has_log_dirty in [true, false] {
+        let memory = SimMemory::filled(PFNS);
+        let mut guest = SimSource::new(memory.clone(), Faults::none());
+        if !has_log_dirty {
+            guest = guest.without_log_dirty();
+        }
+        let _writer = Writer::start(&memory);
+        let seen = probe(&mut guest, &short(1500), &Cancel::default()).unwrap();
+        let tracking = if has_log_dirty { Tracking::LogDirty } else { Tracking::Digest };
+        assert_eq!(seen.tracking, tracking);
+        require_the_writers_curve(&seen);
+        assert!(!memory.is_tracked());
+    }
+}
+
+#[test]
+fn a_page_that_is_written_all_the_time_is_hot_and_named() {
+    let memory = SimMemory::filled(PFNS);
+    let mut guest = SimSource::new(memory.clone(), Faults::none());
+    let (end, writing) = (Arc::new(AtomicBool::new(false)), memory.clone());
+    let ended = Arc::clone(&end);
+    let writer = thread::spawn(move || {
+        for n in 0_u64.. {
+            writing.write(Pfn(1234), 0, &n.to_le_bytes());
+            if ended.load(Ordering::Relaxed) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let seen = probe(&mut guest, &short(300), &Cancel::default()).unwrap();
+    end.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    assert_eq!((seen.written_pages, seen.hot_pages), (1, 1));
+    assert_eq!(seen.hottest[0].pfn, Pfn(1234));
+    assert!(seen.hottest[0].share > 0.8, "{seen:?}");
+}
+
+#[test]
+fn whatever_fails_tracking_is_off_afterwards() {
+    let faults = [(Operation::EnableLogDirty, 0)]
+        .into_iter()
+        .chain((0..5).map(|successes| (Operation::TakeDirty, successes)));
+    for (operation, successes) in faults {
+        let memory = SimMemory::filled(PFNS);
+        let mut guest = SimSource::new(memory.clone(), Faults::after(operation, successes));
+        let error = probe(&mut guest, &short(400), &Cancel::default()).unwrap_err();
+        assert!(matches!(error, ProbeError::Hypervisor(_)), "{error}");
+        assert!(!memory.is_tracked(), "{operation:?} after {successes}");
+    }
+}
+
+#[test]
+fn without_a_log_a_failure_is_told_as_well() {
+    for operation in [Operation::MapWindow, Operation::ReadBatch] {
+        for successes in 0..3 {
+            let memory = SimMemory::filled(PFNS);
+            let faults = Faults::after(operation, successes);
+            let mut guest = SimSource::new(memory, faults).without_log_dirty();
+            probe(&mut guest, &short(400), &Cancel::default()).unwrap_err();
+        }
+    }
+}
+
+#[test]
+fn cancelled_it_tells_what_it_has_seen() {
+    for has_log_dirty in [true, false] {
+        let memory = SimMemory::filled(PFNS);
+        let mut guest = SimSource::new(memory.clone(), Faults::none());
+        if !has_log_dirty {
+            guest = guest.without_log_dirty();
+        }
+        let _writer = Writer::start(&memory);
+        let cancel = Cancel::default();
+        let canceller = cancel.clone();
+        let began = Instant::now();
+        let waiter = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(400));
+            canceller.cancel();
+        });
+        let seen = probe(&mut guest, &short(60_000), &cancel).unwrap();
+        waiter.join().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(10));
+        assert!(seen.cut_short && seen.windows > 0 && seen.written_pages > 0, "{seen:?}");
+        assert!(!memory.is_tracked());
+    }
+}
+
+#[test]
+fn somebody_elses_log_is_left_alone() {
+    let memory = SimMemory::filled(PFNS);
+    let mut other = SimSource::new(memory.clone(), Faults::none());
+    let tracker = tracker::start(&mut other, Tracking::LogDirty, 1).unwrap();
+    let mut guest = SimSource::new(memory.clone(), Faults::none());
+    let error = probe(&mut guest, &short(100), &Cancel::default()).unwrap_err();
+    assert!(error.to_string().contains("already"), "{error}");
+    assert!(memory.is_tracked());
+    drop(tracker);
+}
+
+/// What the probe takes out of the log is still to be sent: all pages are.
+#[test]
+fn a_migration_that_begins_with_a_probe_loses_nothing() {
+    let memory = SimMemory::filled(PFNS);
+    let mut guest = SimSource::new(memory.clone(), Faults::none());
+    let writer = Writer::start(&memory);
+    let mut toolstack = SimToolstack::new(&memory);
+    let (mut image, mut seen) = (Vec::new(), None);
+    let start = |guest: &mut SimSource| {
+        let tracker = tracker::start(guest, Tracking::LogDirty, 1)?;
+        seen = Some(watch(guest, &short(200), &Cancel::default())?);
+        assert!(memory.is_tracked(), "the migration needs it on");
+        Ok(tracker)
+    };
+    save_with(&mut guest, &mut toolstack, &mut image, &options(true), &Cancel::default(), start)
+        .unwrap();
+    drop(writer);
+    assert!(seen.unwrap().written_pages > 0);
+    let (arrived, _) = restore_from(&image, PFNS).unwrap();
+    assert_eq!(first_difference(&memory, &arrived), None);
+    assert!(!memory.is_tracked());
+}
+
+#[test]
+fn pages_with_nothing_in_them_are_counted_apart() {
+    let memory = SimMemory::empty(PFNS);
+    for pfn in 0..700 {
+        memory.balloon_in(Pfn(pfn));
+    }
+    for pfn in 0..300 {
+        memory.write(Pfn(pfn), 4095, &[1]);
+    }
+    for readers in [1, 3] {
+        let mut guest = SimSource::new(memory.clone(), Faults::none());
+        let counted = census(&mut guest, readers, &Cancel::default()).unwrap().unwrap();
+        assert_eq!((counted.populated_pages, counted.zero_pages), (700, 400));
+        assert_eq!(counted.nonzero_pages(), 300);
+    }
+    let cancel = Cancel::default();
+    cancel.cancel();
+    let mut guest = SimSource::new(memory, Faults::none());
+    assert_eq!(census(&mut guest, 1, &cancel).unwrap(), None);
+}

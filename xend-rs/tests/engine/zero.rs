@@ -1,0 +1,211 @@
+//! Pages of zeroes travel without contents to a receiver that makes them itself, and arrive as zeroes.
+
+use proptest::prelude::*;
+use xend_rs::hypervisor::sim::{Faults, Operation, SimDestination, SimMemory, SimSource};
+use xend_rs::hypervisor::types::{PAGE_SIZE, Pfn};
+use xend_rs::migration::{RestoreError, SaveOptions, SaveReport, Tracking, restore};
+use xend_rs::stream::libxc::Record;
+use xend_rs::stream::{Checks, Source, libxc};
+
+use crate::harness::{
+    LIVE_TRACKING, ReceivingToolstack, RoundsExactly, SimToolstack, first_difference, options,
+    restore_from, save_to_vec, tracked,
+};
+
+const PFNS: u64 = 9000;
+
+fn telling(tracking: Tracking) -> SaveOptions<'static> {
+    SaveOptions { zero_pages: true, ..tracked(tracking) }
+}
+
+/// A guest that has written to every `n`-th page, has memory in the others, too, and none at its end.
+fn mostly_empty(n: usize) -> SimMemory {
+    let memory = SimMemory::empty(PFNS * 4);
+    (0..PFNS).for_each(|pfn| memory.balloon_in(Pfn(pfn)));
+    (0..PFNS).step_by(n).for_each(|pfn| {
+        memory.write(Pfn(pfn), 4000, b"written");
+    });
+    memory
+}
+
+fn migrate(memory: &SimMemory, options: &SaveOptions<'_>) -> (Vec<u8>, SaveReport, SimMemory) {
+    let source = SimSource::new(memory.clone(), Faults::none());
+    let (image, report) = save_to_vec(source, &mut SimToolstack::new(memory), options).unwrap();
+    let (arrived, _) = restore_from(&image, PFNS * 4).unwrap();
+    assert_eq!(first_difference(memory, &arrived), None);
+    (image, report, arrived)
+}
+
+#[test]
+fn a_mostly_empty_guest_costs_hardly_more_than_what_it_has_written() {
+    for (tracking, every) in [(Tracking::Digest, 100), (Tracking::Digest, 2), (Tracking::None, 9)] {
+        let memory = mostly_empty(every);
+        let (image, report, arrived) = migrate(&memory, &telling(tracking));
+        let written = PFNS.div_ceil(every as u64);
+        assert_eq!(report.data_pages(), written, "{tracking}");
+        let zeroes = report.rounds.first().unwrap_or(&report.last_pass).zero_pages;
+        assert_eq!(zeroes, PFNS - written);
+        let ratio = image.len() as f64 / (written as usize * PAGE_SIZE) as f64;
+        assert!(ratio < 1.05, "{tracking}, one page in {every}: {ratio:.3}");
+        assert_eq!(arrived.contents().len() as u64, PFNS, "holes stay holes");
+    }
+}
+
+#[test]
+fn a_stock_receiver_gets_them_in_full() {
+    for tracking in LIVE_TRACKING {
+        let memory = mostly_empty(100);
+        let (image, report, _) = migrate(&memory, &tracked(tracking));
+        assert_eq!(report.data_pages(), PFNS);
+        assert_eq!(report.rounds[0].zero_pages, 0);
+        let mut reader =
+            libxc::Reader::open(Source::new(image.as_slice()), Checks::RESTORE).unwrap();
+        while let Some(record) = reader.next_record().unwrap() {
+            assert!(!matches!(record, Record::ZeroPages(_)));
+            reader.skip_pages().unwrap();
+        }
+    }
+}
+
+#[test]
+fn pages_that_become_zero_or_something_arrive_as_they_are_in_the_end() {
+    for tracking in LIVE_TRACKING {
+        let memory = mostly_empty(2);
+        let (guest, mut pass) = (memory.clone(), 0u8);
+        let mut toolstack = SimToolstack::new(&memory);
+        toolstack.on_progress = Some(Box::new(move |progress| {
+            if progress.done_pages == 0 {
+                pass += 1;
+                for pfn in (0..PFNS).step_by(7) {
+                    // To and fro, so that each is sent as both.
+                    let value = if (u64::from(pass) + pfn).is_multiple_of(2) { 0 } else { pass };
+                    guest.write(Pfn(pfn), 0, &[value; PAGE_SIZE]);
+                }
+            }
+        }));
+        let source = SimSource::new(memory.clone(), Faults::none());
+        let options = SaveOptions { policy: &RoundsExactly(4), ..telling(tracking) };
+        let (image, report) = save_to_vec(source, &mut toolstack, &options).unwrap();
+        drop(toolstack);
+        assert!(report.rounds.iter().all(|round| round.zero_pages > 500), "{report:?}");
+        let (arrived, received) = restore_from(&image, PFNS * 4).unwrap();
+        assert_eq!(first_difference(&memory, &arrived), None);
+        assert!(received.zero_pages > PFNS / 2);
+    }
+}
+
+#[test]
+fn a_page_table_of_zeroes_travels_as_one() {
+    for tracking in LIVE_TRACKING {
+        let memory = mostly_empty(100);
+        memory.make_table(Pfn(5), &[]);
+        let (_, _, arrived) = migrate(&memory, &telling(tracking));
+        assert!(arrived.is_table(Pfn(5)));
+    }
+}
+
+#[test]
+fn a_page_that_was_a_table_and_is_zero_now_is_none_any_more() {
+    let memory = mostly_empty(100);
+    memory.make_table(Pfn(8), &[]);
+    let guest = memory.clone();
+    let mut toolstack = SimToolstack::new(&memory);
+    toolstack.on_progress = Some(Box::new(move |progress| {
+        if progress.done_pages == progress.total_pages {
+            guest.make_plain(Pfn(8));
+        }
+    }));
+    let source = SimSource::new(memory.clone(), Faults::none());
+    let (image, _) = save_to_vec(source, &mut toolstack, &telling(Tracking::LogDirty)).unwrap();
+    drop(toolstack);
+    let (arrived, _) = restore_from(&image, PFNS * 4).unwrap();
+    assert!(!arrived.is_table(Pfn(8)));
+    assert_eq!(first_difference(&memory, &arrived), None);
+}
+
+#[test]
+fn the_verify_pass_compares_pages_of_zeroes_too() {
+    for tracking in LIVE_TRACKING {
+        let memory = mostly_empty(3);
+        let source = SimSource::new(memory.clone(), Faults::none());
+        let verify = SaveOptions { verify: true, ..telling(tracking) };
+        let (image, _) = save_to_vec(source, &mut SimToolstack::new(&memory), &verify).unwrap();
+        let (_, received) = restore_from(&image, PFNS * 4).unwrap();
+        assert_eq!(received.differing_pages, 0);
+        assert_eq!(received.data_pages, PFNS.div_ceil(3) + PFNS);
+    }
+}
+
+#[test]
+fn a_guest_of_nothing_but_zeroes_arrives() {
+    let memory = SimMemory::empty(5000);
+    (0..4000).for_each(|pfn| memory.balloon_in(Pfn(pfn)));
+    let source = SimSource::new(memory.clone(), Faults::none());
+    let options = SaveOptions { zero_pages: true, ..options(false) };
+    let (image, report) = save_to_vec(source, &mut SimToolstack::new(&memory), &options).unwrap();
+    assert!(image.len() < PAGE_SIZE, "{} bytes", image.len());
+    assert_eq!((report.data_pages(), report.last_pass.zero_pages), (0, 4000));
+    let (arrived, received) = restore_from(&image, 5000).unwrap();
+    assert_eq!((received.data_pages, received.zero_pages), (0, 4000));
+    assert_eq!(first_difference(&memory, &arrived), None);
+}
+
+#[test]
+fn a_destination_that_cannot_make_them_and_one_that_is_too_small_say_so() {
+    let memory = SimMemory::empty(64);
+    (0..64).for_each(|pfn| memory.balloon_in(Pfn(pfn)));
+    let source = SimSource::new(memory.clone(), Faults::none());
+    let options = SaveOptions { zero_pages: true, ..options(true) };
+    let (image, _) = save_to_vec(source, &mut SimToolstack::new(&memory), &options).unwrap();
+    for (pfns, faults) in [(64, Faults::after(Operation::ClearPages, 0)), (63, Faults::none())] {
+        let mut destination = SimDestination::new(SimMemory::empty(pfns), faults);
+        let mut toolstack = ReceivingToolstack::default();
+        let error = restore(&mut destination, &mut toolstack, &image[..]).unwrap_err();
+        assert!(matches!(error, RestoreError::Hypervisor { .. }), "{error}");
+        assert!(!destination.is_finished());
+    }
+    // Cut anywhere, it is refused.
+    for cut in 0..image.len() {
+        restore_from(&image[..cut], 64).unwrap_err();
+    }
+    restore_from(&image, 64).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Pages that become zero and something, come and go at any point: none is lost, and none keeps
+    /// what it had.
+    #[test]
+    fn no_interleaving_of_zeroes_loses_a_page(
+        script in prop::collection::vec((0u64..3000, 0u8..8), 0..400),
+        per_batch in 1usize..40,
+        by_digest: bool,
+    ) {
+        let memory = SimMemory::filled(3000);
+        (0..3000).step_by(2).for_each(|n| { memory.write(Pfn(n), 0, &[0; PAGE_SIZE]); });
+        let mut toolstack = SimToolstack::new(&memory);
+        let (guest, mut script) = (memory.clone(), script.into_iter());
+        toolstack.on_progress = Some(Box::new(move |_| {
+            for (n, action) in script.by_ref().take(per_batch) {
+                match action {
+                    0 => guest.balloon_out(Pfn(n)),
+                    // What fresh memory contains is nobody's business until it is written.
+                    1 => {
+                        guest.balloon_in(Pfn(n));
+                        guest.write(Pfn(n), 0, &[0; PAGE_SIZE]);
+                    }
+                    2..5 => { guest.write(Pfn(n), 0, &[0; PAGE_SIZE]); }
+                    _ => { guest.write(Pfn(n), 100, &[action, 1, 2, 3]); }
+                }
+            }
+        }));
+        let source = SimSource::new(memory.clone(), Faults::none());
+        let tracking = if by_digest { Tracking::Digest } else { Tracking::LogDirty };
+        let options = SaveOptions { policy: &RoundsExactly(10), ..telling(tracking) };
+        let (image, _) = save_to_vec(source, &mut toolstack, &options).unwrap();
+        drop(toolstack);
+        let (arrived, _) = restore_from(&image, 3000).unwrap();
+        prop_assert_eq!(first_difference(&memory, &arrived), None);
+    }
+}
