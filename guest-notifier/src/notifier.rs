@@ -32,6 +32,8 @@ pub struct Wish {
     pub cache: Cache,
     /// Whether free memory may be given back.
     pub balloon: bool,
+    /// Whether free memory may be overwritten with zeroes.
+    pub zero: bool,
 }
 
 impl Default for Wish {
@@ -41,6 +43,7 @@ impl Default for Wish {
             deadman_s: 10,
             cache: Cache::Drop,
             balloon: false,
+            zero: false,
         }
     }
 }
@@ -197,6 +200,7 @@ impl<S: Store, B: Bell> Notifier<S, B> {
             deadman_s,
             cache: wish.cache,
             balloon: wish.balloon,
+            zero: wish.zero,
             port: self.bell.as_ref().map(Bell::port),
         };
         let started = Instant::now();

@@ -78,8 +78,20 @@ fn run_one(
     until: Instant,
     cancel: &AtomicBool,
 ) -> std::io::Result<Option<ExitStatus>> {
-    let mut child =
-        Command::new(path).arg("prepare").stdin(Stdio::null()).process_group(0).spawn()?;
+    run_until(Command::new(path).arg("prepare"), until, cancel)
+}
+
+/// Runs a program in a process group of its own. `None` if it was killed, with the whole group, since
+/// it was not through in time.
+///
+/// # Errors
+/// When it cannot be run.
+pub fn run_until(
+    command: &mut Command,
+    until: Instant,
+    cancel: &AtomicBool,
+) -> std::io::Result<Option<ExitStatus>> {
+    let mut child = command.stdin(Stdio::null()).process_group(0).spawn()?;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));

@@ -156,6 +156,7 @@ mod tests {
         deadman_s: 5,
         cache: Cache::Drop,
         balloon: true,
+        zero: false,
         port: None,
     };
     const SHARE: Share = Share { rate_kib_s: 100, deadman_s: 5 };

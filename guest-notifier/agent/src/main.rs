@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
@@ -15,8 +16,11 @@ use xend_agent::guardian::{self, Guardian};
 use xend_agent::ledger::{self, Ledger};
 use xend_agent::memory::Files;
 use xend_agent::session::Session;
-use xend_agent::work::Work;
+use xend_agent::work::{self, Work};
 use xend_agent::xenbus::GuestStore;
+
+/// Longer than any host waits.
+const LONGEST_ZERO: Duration = Duration::from_secs(600);
 
 const USAGE: &str = "\
 usage: xend-agent [--config DIR] [--run DIR]    serve the host, in the foreground
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
         [guardian::COMMAND, folder] => {
             guardian::run(Path::new(folder), &Places::find(), &Files::default()).map_err(Into::into)
         }
+        [work::ZERO, reserve @ ..] => zero(reserve.first().copied()),
         ["--version"] => {
             println!("xend-agent {}", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -108,6 +113,15 @@ fn serve(config: &Path, folder: &Path) -> Result<()> {
         Session::start(store, work, instance()?).context("cannot publish the agent in xenstore")?;
     println!("xend-agent: {} is ready", env!("CARGO_PKG_VERSION"));
     session.run(&stop);
+    Ok(())
+}
+
+/// Zeroes free memory, but for so many KiB, on behalf of an agent that ends us when it is time.
+fn zero(reserve_kib: Option<&str>) -> Result<()> {
+    fs::write("/proc/self/oom_score_adj", "1000").context("cannot be the first to go")?;
+    let reserve_kib = reserve_kib.map(str::parse).transpose().context("not a number")?;
+    let (until, goes_on) = (Instant::now() + LONGEST_ZERO, AtomicBool::new(false));
+    Files::default().zero_free(reserve_kib, until, &goes_on);
     Ok(())
 }
 

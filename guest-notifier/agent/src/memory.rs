@@ -1,5 +1,6 @@
 //! Memory that need not travel: clean page cache is dropped, free memory given back.
 
+use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -7,6 +8,9 @@ use std::{fs, io, thread};
 
 /// How often it is looked how far the balloon is.
 const LOOK: Duration = Duration::from_millis(20);
+/// Free memory is taken in pieces of this size, to be zeroed.
+const CHUNK_KIB: u64 = 4 << 10;
+const PAGE_BYTES: usize = 4096;
 /// Giving back less is not worth it.
 const WORTHWHILE_KIB: u64 = 1024;
 
@@ -49,15 +53,42 @@ impl Files {
         fs::write(&self.drop_caches, "1")
     }
 
-    /// What the balloon could be set to, so that about `reserve_kib` stay free. `None` if that is
-    /// not worth it, or there is no balloon.
-    #[must_use]
-    pub fn plan(&self, reserve_kib: Option<u64>) -> Option<Target> {
+    /// Memory that is free and need not be, so that about `reserve_kib` stay free.
+    fn spare_kib(&self, reserve_kib: Option<u64>) -> Option<u64> {
         let meminfo = fs::read_to_string(&self.meminfo).ok()?;
         let total_kib = field_kib(&meminfo, "MemTotal:")?;
         let free_kib = field_kib(&meminfo, "MemFree:")?;
         let reserve_kib = reserve_kib.unwrap_or((total_kib / 16).max(16 << 10));
-        let give_kib = free_kib.saturating_sub(reserve_kib);
+        Some(free_kib.saturating_sub(reserve_kib))
+    }
+
+    /// Overwrites free memory with zeroes, but for a reserve, and leaves it free. Returns how much, in
+    /// KiB. Stops when it is time, when memory gets short, or when it is told to.
+    pub fn zero_free(&self, reserve_kib: Option<u64>, until: Instant, cancel: &AtomicBool) -> u64 {
+        let wanted_kib = self.spare_kib(reserve_kib).unwrap_or(0);
+        let mut taken: Vec<Vec<u8>> = Vec::new();
+        let mut taken_kib = 0;
+        while taken_kib + CHUNK_KIB <= wanted_kib
+            && Instant::now() < until
+            && !cancel.load(Ordering::Relaxed)
+            && self.spare_kib(reserve_kib).is_some_and(|spare_kib| spare_kib >= CHUNK_KIB)
+        {
+            // The kernel gives it zeroed, page by page, as it is touched.
+            let mut chunk = vec![0; (CHUNK_KIB << 10) as usize];
+            for page in chunk.chunks_mut(PAGE_BYTES) {
+                page[0] = black_box(0);
+            }
+            taken.push(black_box(chunk));
+            taken_kib += CHUNK_KIB;
+        }
+        taken_kib
+    }
+
+    /// What the balloon could be set to, so that about `reserve_kib` stay free. `None` if that is
+    /// not worth it, or there is no balloon.
+    #[must_use]
+    pub fn plan(&self, reserve_kib: Option<u64>) -> Option<Target> {
+        let give_kib = self.spare_kib(reserve_kib)?;
         let was_kib = self.target_kib()?;
         (give_kib >= WORTHWHILE_KIB && was_kib > give_kib)
             .then(|| Target { was_kib, set_kib: was_kib - give_kib })
@@ -159,6 +190,20 @@ mod tests {
         fs::write(files.balloon.join("target_kb"), "777").unwrap();
         files.take_back(target).unwrap();
         assert_eq!(files.target_kib(), Some(777));
+    }
+
+    #[test]
+    fn free_memory_is_zeroed_but_for_a_reserve() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path(), 110_000, 1_048_576);
+        let (goes_on, long) = (AtomicBool::new(false), Duration::from_secs(60));
+        let zero = |reserve_kib, time, cancel| {
+            files.zero_free(Some(reserve_kib), Instant::now() + time, cancel)
+        };
+        assert_eq!(zero(100_000, long, &goes_on), 8192, "whole chunks");
+        assert_eq!(zero(110_000, long, &goes_on), 0);
+        assert_eq!(zero(0, Duration::ZERO, &goes_on), 0);
+        assert_eq!(zero(0, long, &AtomicBool::new(true)), 0);
     }
 
     #[test]

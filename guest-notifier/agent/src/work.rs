@@ -1,6 +1,7 @@
 //! The real thing: what a session does to this guest.
 
 use std::io;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,9 @@ use crate::ledger::{self, Ledger};
 use crate::memory::Files;
 use crate::session::Deeds;
 use crate::{hooks, meter};
+
+/// The command of the agent's program that zeroes free memory.
+pub const ZERO: &str = "zero";
 
 /// What is kept of the host's deadline, to answer in time.
 const MARGIN: Duration = Duration::from_millis(300);
@@ -170,8 +174,22 @@ impl Preparation {
                 Err(error) => return Reply::Failed(format!("cannot give memory back: {error}")),
             }
         }
+        if order.zero
+            && config.cache
+            && let Err(error) = self.zero_free()
+        {
+            return Reply::Failed(format!("cannot zero free memory: {error}"));
+        }
         let soft_dirty = self.soft_dirty && config.hold;
         Reply::Done { freed_kib, hooks_failed: hooks.failed, soft_dirty, held: 0 }
+    }
+
+    /// By a process of its own, which is the first to go should memory get short.
+    fn zero_free(&self) -> io::Result<()> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(ZERO).args(self.config.reserve_kib.map(|kib| kib.to_string()));
+        // However far it comes is as good.
+        hooks::run_until(&mut command, self.until, &self.cancel).map(drop)
     }
 
     fn give_back(&self) -> io::Result<u64> {

@@ -152,7 +152,7 @@ impl Drop for Agent {
 
 /// Nothing is to happen to the machine that the test runs on.
 fn harmless() -> Wish {
-    Wish { cache: Cache::Keep, balloon: false, ..Wish::default() }
+    Wish { cache: Cache::Keep, balloon: false, zero: false, ..Wish::default() }
 }
 
 fn await_that(what: &str, is_so: impl Fn() -> bool) {

@@ -48,6 +48,8 @@ pub struct PrepareOrder {
     pub cache: Cache,
     /// Whether free memory may be given back.
     pub balloon: bool,
+    /// Whether free memory may be overwritten with zeroes, for where such pages do not travel.
+    pub zero: bool,
     /// The host's port of an event channel, if there is one.
     pub port: Option<u32>,
 }
@@ -107,6 +109,7 @@ impl Command {
                     Some(_) => return Err(Unreadable::Bad("cache")),
                 },
                 balloon: pairs.flag("balloon")?,
+                zero: pairs.flag("zero")?,
                 port: pairs.number("port")?,
             }),
             "pre-copy" => Word::PreCopy(Share {
@@ -138,10 +141,11 @@ impl fmt::Display for Word {
                 };
                 write!(
                     f,
-                    "prepare deadline_ms={} deadman_s={} cache={cache} balloon={}",
+                    "prepare deadline_ms={} deadman_s={} cache={cache} balloon={} zero={}",
                     order.deadline_ms,
                     order.deadman_s,
-                    yes_no(order.balloon)
+                    yes_no(order.balloon),
+                    yes_no(order.zero)
                 )?;
                 order.port.map_or(Ok(()), |port| write!(f, " port={port}"))
             }
@@ -162,11 +166,12 @@ mod tests {
     use super::*;
 
     fn words() -> impl Strategy<Value = Word> {
-        let prepare = (0..=MAX_DEADLINE_MS, DEADMAN_RANGE, any::<(bool, bool, Option<u32>)>());
+        let prepare =
+            (0..=MAX_DEADLINE_MS, DEADMAN_RANGE, any::<(bool, bool, bool, Option<u32>)>());
         prop_oneof![
-            prepare.prop_map(|(deadline_ms, deadman_s, (drop, balloon, port))| {
+            prepare.prop_map(|(deadline_ms, deadman_s, (drop, balloon, zero, port))| {
                 let cache = if drop { Cache::Drop } else { Cache::Keep };
-                Word::Prepare(PrepareOrder { deadline_ms, deadman_s, cache, balloon, port })
+                Word::Prepare(PrepareOrder { deadline_ms, deadman_s, cache, balloon, zero, port })
             }),
             (any::<u32>(), DEADMAN_RANGE)
                 .prop_map(|(rate_kib_s, deadman_s)| Word::PreCopy(Share { rate_kib_s, deadman_s })),

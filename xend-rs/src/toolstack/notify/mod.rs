@@ -110,6 +110,8 @@ impl Notify {
             deadman_s: plan.deadman_s,
             cache: if plan.drop_cache { Cache::Drop } else { Cache::Keep },
             balloon: self.may_balloon,
+            // Pages of zeroes do not travel, either, at least between xends.
+            zero: !self.may_balloon && plan.drop_cache,
         };
         let outcome = self.lock().prepare(&wish, || self.channel(), &|| cancel.is_cancelled());
         match &outcome {
