@@ -25,7 +25,7 @@ pub(super) fn suspends(world: &mut World) -> Result<()> {
 
 fn resumed(host: &Host, guest: &Guest, id: &str) -> Result<()> {
     host.run_ok(&format!("xenstore-write /local/domain/{id}/control/shutdown suspend"), ASK)?;
-    let is_suspended = format!("xl list {id} | grep -q ' ...s-- '");
+    let is_suspended = format!("xl list {id} | grep -q ' ...ss- '");
     host.run_ok(&format!("until {is_suspended}; do sleep 0.1; done"), ASK)?;
     ensure!(!guest.answers(Duration::from_secs(1))?, "it answers");
     host.run_ok(&format!("xend monitor --late {id}"), ASK)?;
