@@ -84,7 +84,7 @@ pub(super) fn document<'a>(account: &Account<'a>) -> Document<'a> {
             populated_pages: census.populated_pages,
             zero_pages: census.zero_pages,
         }),
-        written_pages: probe.written_pages,
+        written_pages: probe.written_pages(),
         hot_pages: probe.hot_pages,
         working_set_pages: probe.working_set_pages(),
         pages_per_s: probe.pages_per_s(),

@@ -61,7 +61,7 @@ fn summary(account: &Account<'_>, text: &mut String) {
         line!(text, "memory        {}", pages(census.populated_pages as f64));
         line!(text, "  not zero    {}", pages(nonzero));
     }
-    line!(text, "written       {}", pages(probe.written_pages as f64));
+    line!(text, "written       {}", pages(probe.written_pages() as f64));
     match probe.working_set_pages() {
         Some(all) => {
             line!(text, "working set   {} in the long run", pages(all));

@@ -2,6 +2,7 @@
 
 use super::plot::Terminal;
 use super::*;
+use crate::hypervisor::PfnSet;
 use crate::hypervisor::types::Pfn;
 use crate::migration::dirty_curve::{DirtyCurve, Point};
 use crate::migration::probe::{Census, HotPage, Probe};
@@ -22,13 +23,15 @@ fn sight(tracking: Tracking) -> Sight {
     let census =
         Census { populated_pages: 10_000, zero_pages: 4000, duration: Duration::from_millis(150) };
     let hottest = vec![HotPage { pfn: Pfn(0x2a), share: 0.97 }];
+    let mut written = PfnSet::empty(10_000);
+    (0..998).for_each(|pfn| written.insert(Pfn(pfn)));
     let probe = Probe {
         tracking,
         length,
         windows: 64,
         pause: Duration::from_micros(700),
         curve,
-        written_pages: 998,
+        written,
         hot_pages: 1,
         hottest,
         cut_short: true,

@@ -17,7 +17,7 @@ mod working_set;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use census::{Census, census};
+pub use census::{Census, census, sample};
 pub use windows::HotPage;
 
 use self::census::Scan;
@@ -72,8 +72,8 @@ pub struct Probe {
     pub pause: Duration,
     /// Distinct pages by the length of a window.
     pub curve: DirtyCurve,
-    /// Distinct pages that were written at all.
-    pub written_pages: u64,
+    /// The pages that were written at all.
+    pub written: PfnSet,
     /// Pages that were written in at least [`HOT_SHARE`] of the windows.
     pub hot_pages: u64,
     /// Some of them, the hottest first.
@@ -86,6 +86,11 @@ impl Probe {
     /// The length of a window as it came out, on average.
     pub fn window(&self) -> Duration {
         self.length / self.windows.max(1)
+    }
+
+    /// How many pages were written at all.
+    pub fn written_pages(&self) -> u64 {
+        self.written.len_pfns()
     }
 
     /// Distinct pages per second, in the shortest windows.
