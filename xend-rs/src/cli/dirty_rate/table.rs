@@ -115,10 +115,10 @@ fn predictions(account: &Account<'_>, text: &mut String) {
             words::link(predicted.link_mbit),
             prediction.rounds,
             words::time(prediction.total),
-            words::bytes(prediction.bytes as f64),
+            words::bytes(prediction.sent_bytes as f64),
             words::time(prediction.downtime),
             words::time(predicted.least_downtime),
-            prediction.why,
+            prediction.ends.map_or_else(String::new, |why| why.to_string()),
         );
     }
 }

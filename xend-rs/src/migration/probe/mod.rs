@@ -4,13 +4,12 @@
 //! distinct pages lie in windows of growing length: the *writable working set*. Here it is done the
 //! same way, on any guest that an engine can save. A window is the time between two looks; what a
 //! window of twice the length holds is the union of two neighbours. From the curve follows what a
-//! migration over a given link will take: [`prediction`].
+//! migration over a given link will take: [`policy::prediction`](super::policy::prediction).
 //!
 //! Where Xen keeps no log, windows are told by digest: all memory is read again and again, and what
 //! differs was written. Such a window cannot be shorter than it takes to read all memory.
 
 mod census;
-pub mod prediction;
 mod windows;
 mod working_set;
 
