@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use xend_rs::hypervisor::sim::{Faults, Operation, SimMemory, SimSource};
 use xend_rs::hypervisor::types::Pfn;
-use xend_rs::migration::probe::{Probe, ProbeError, ProbeOptions, census, probe, watch};
+use xend_rs::hypervisor::{Liveness, PfnSet};
+use xend_rs::migration::probe::{Probe, ProbeError, ProbeOptions, census, probe, sample, watch};
 use xend_rs::migration::{Cancel, Tracking, save_with, tracker};
 
 use crate::harness::{SimToolstack, first_difference, options, restore_from};
@@ -69,7 +70,7 @@ fn require_the_writers_curve(seen: &Probe) {
         let expected = expected(point.window);
         assert!((point.pages / expected - 1.0).abs() < 0.25, "{point:?}, expected {expected}");
     }
-    assert!(seen.written_pages <= HOT_PFNS);
+    assert!(seen.written_pages() <= HOT_PFNS);
     let working_set = seen.working_set_pages().expect("it bends");
     assert!((working_set / HOT_PFNS as f64 - 1.0).abs() < 0.25, "{working_set}");
 }
@@ -109,7 +110,8 @@ fn a_page_that_is_written_all_the_time_is_hot_and_named() {
     let seen = probe(&mut guest, &short(300), &Cancel::default()).unwrap();
     end.store(true, Ordering::Relaxed);
     writer.join().unwrap();
-    assert_eq!((seen.written_pages, seen.hot_pages), (1, 1));
+    assert_eq!((seen.written_pages(), seen.hot_pages), (1, 1));
+    assert!(seen.written.contains(Pfn(1234)));
     assert_eq!(seen.hottest[0].pfn, Pfn(1234));
     assert!(seen.hottest[0].share > 0.8, "{seen:?}");
 }
@@ -159,7 +161,7 @@ fn cancelled_it_tells_what_it_has_seen() {
         let seen = probe(&mut guest, &short(60_000), &cancel).unwrap();
         waiter.join().unwrap();
         assert!(began.elapsed() < Duration::from_secs(10));
-        assert!(seen.cut_short && seen.windows > 0 && seen.written_pages > 0, "{seen:?}");
+        assert!(seen.cut_short && seen.windows > 0 && seen.written_pages() > 0, "{seen:?}");
         assert!(!memory.is_tracked());
     }
 }
@@ -193,7 +195,7 @@ fn a_migration_that_begins_with_a_probe_loses_nothing() {
     save_with(&mut guest, &mut toolstack, &mut image, &options(true), &Cancel::default(), start)
         .unwrap();
     drop(writer);
-    assert!(seen.unwrap().written_pages > 0);
+    assert!(seen.unwrap().written_pages() > 0);
     let (arrived, _) = restore_from(&image, PFNS).unwrap();
     assert_eq!(first_difference(&memory, &arrived), None);
     assert!(!memory.is_tracked());
@@ -218,4 +220,59 @@ fn pages_with_nothing_in_them_are_counted_apart() {
     cancel.cancel();
     let mut guest = SimSource::new(memory, Faults::none());
     assert_eq!(census(&mut guest, 1, &cancel).unwrap(), None);
+}
+
+/// The first two thirds of memory are there; a quarter of that is zero, and each third page of the rest.
+fn partly_zero(pfns: u64) -> SimMemory {
+    let memory = SimMemory::empty(pfns);
+    for pfn in 0..pfns * 2 / 3 {
+        memory.balloon_in(Pfn(pfn));
+        if pfn > pfns / 6 && pfn % 3 != 0 {
+            memory.write(Pfn(pfn), 4000, &[1]);
+        }
+    }
+    memory
+}
+
+#[test]
+fn a_sample_says_nearly_what_a_census_does_and_takes_nothing_out_of_the_log() {
+    let memory = partly_zero(9000);
+    let mut guest = SimSource::new(memory.clone(), Faults::none());
+    let mut tracker = tracker::start(&mut guest, Tracking::LogDirty, 1).unwrap();
+    memory.write(Pfn(5000), 0, &[1]);
+    let counted = census(&mut guest, 1, &Cancel::default()).unwrap().unwrap();
+    for (every, tolerance) in [(1, 0.0), (8, 0.02), (16, 0.03), (64, 0.08)] {
+        let sampled = sample(&mut guest, every, &Cancel::default()).unwrap().unwrap();
+        for (sampled, counted) in [
+            (sampled.populated_pages, counted.populated_pages),
+            (sampled.zero_pages, counted.zero_pages),
+            (sampled.nonzero_pages(), counted.nonzero_pages()),
+        ] {
+            let off = sampled.abs_diff(counted) as f64 / counted as f64;
+            assert!(off <= tolerance, "one of {every}: {sampled}, truly {counted}");
+        }
+    }
+    let mut written = PfnSet::empty(9000);
+    tracker.next_set(&mut guest, &mut written, Liveness::Running).unwrap();
+    assert!(written.contains(Pfn(5000)));
+    tracker.stop(&mut guest).unwrap();
+}
+
+#[test]
+fn a_sample_takes_less_than_a_twentieth_of_the_time() {
+    let mut guest = SimSource::new(partly_zero(9000), Faults::none());
+    let counted = census(&mut guest, 1, &Cancel::default()).unwrap().unwrap();
+    let mut quickest = Duration::MAX;
+    // This machine may be busy with something else.
+    for _ in 0..10 {
+        let sampled = sample(&mut guest, 64, &Cancel::default()).unwrap().unwrap();
+        quickest = quickest.min(sampled.duration);
+    }
+    assert!(quickest * 20 < counted.duration, "{quickest:?} of {:?}", counted.duration);
+    let cancel = Cancel::default();
+    cancel.cancel();
+    assert_eq!(sample(&mut guest, 64, &cancel).unwrap(), None);
+    let mut nothing = SimSource::new(SimMemory::empty(0), Faults::none());
+    let none = sample(&mut nothing, 64, &Cancel::default()).unwrap().unwrap();
+    assert_eq!((none.populated_pages, none.zero_pages), (0, 0));
 }

@@ -49,12 +49,12 @@ struct Hot {
 #[derive(Serialize)]
 struct Predicted {
     link_mbit_per_s: u64,
-    rounds: u32,
+    rounds: usize,
     bytes: u64,
     total_s: f64,
     downtime_ms: f64,
     least_downtime_ms: f64,
-    why: String,
+    why: Option<String>,
 }
 
 pub(super) fn document<'a>(account: &Account<'a>) -> Document<'a> {
@@ -63,11 +63,11 @@ pub(super) fn document<'a>(account: &Account<'a>) -> Document<'a> {
     let predicted = |p: &super::Predicted| Predicted {
         link_mbit_per_s: p.link_mbit,
         rounds: p.prediction.rounds,
-        bytes: p.prediction.bytes,
+        bytes: p.prediction.sent_bytes,
         total_s: p.prediction.total.as_secs_f64(),
         downtime_ms: ms(p.prediction.downtime),
         least_downtime_ms: ms(p.least_downtime),
-        why: p.prediction.why.to_string(),
+        why: p.prediction.ends.map(|why| why.to_string()),
     };
     let points = probe.curve.points().iter();
     Document {
@@ -84,7 +84,7 @@ pub(super) fn document<'a>(account: &Account<'a>) -> Document<'a> {
             populated_pages: census.populated_pages,
             zero_pages: census.zero_pages,
         }),
-        written_pages: probe.written_pages,
+        written_pages: probe.written_pages(),
         hot_pages: probe.hot_pages,
         working_set_pages: probe.working_set_pages(),
         pages_per_s: probe.pages_per_s(),

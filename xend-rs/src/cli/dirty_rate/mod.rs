@@ -19,12 +19,14 @@ use super::args::Args;
 use super::failure::Failure;
 use super::interruption::Interruption;
 use super::options::Long;
-use super::{domains, output};
+use super::{domains, output, reports};
 use crate::error_line::error_line;
 use crate::migration::Tracking;
-use crate::migration::policy::CpuShare;
+use crate::migration::dirty_curve::DirtyCurve;
+use crate::migration::policy::adaptive::{PAGE_BYTES, Settings};
+use crate::migration::policy::prediction::{Journey, Prediction, fixed_point_pages, predict};
+use crate::migration::policy::{Adaptive, CpuShare};
 use crate::migration::probe::ProbeOptions;
-use crate::migration::probe::prediction::{Journey, Prediction};
 use crate::migration::rate::Rate;
 use crate::toolstack::Host;
 use crate::toolstack::probe::{Sight, look};
@@ -52,9 +54,6 @@ const LONG: &[Long] = &[
 const LINKS_MBIT: [u64; 3] = [100, 1000, 10_000];
 /// What is left of a link's rate for the stream, below frames of 1500 bytes and TCP.
 const PAYLOAD: f64 = 0.94;
-/// What a stop is taken to cost besides memory: the guest's own part of it, its vCPUs' state, and its
-/// beginning at the other end.
-const FIXED_STOP: Duration = Duration::from_millis(50);
 /// Threads that reading is of use to.
 const MAX_READERS: usize = 8;
 
@@ -73,7 +72,7 @@ impl Default for Wishes {
         Self {
             options: ProbeOptions { readers: vcpus.min(MAX_READERS), ..ProbeOptions::default() },
             links_mbit: LINKS_MBIT.to_vec(),
-            downtime: Duration::from_millis(300),
+            downtime: Settings::DOWNTIME_TARGET,
             share: CpuShare::FULL,
             json: false,
             svg: None,
@@ -90,6 +89,7 @@ struct Account<'a> {
     /// Pages that travel.
     pages: u64,
     downtime: Duration,
+    /// What a stop takes besides sending memory; by digest, to read it, too.
     fixed_stop: Duration,
     predictions: Vec<Predicted>,
 }
@@ -98,7 +98,8 @@ struct Account<'a> {
 struct Predicted {
     link_mbit: u64,
     prediction: Prediction,
-    /// The shortest downtime that can be had.
+    /// What the downtime would come to with ever more rounds that put nothing off, or with these if that
+    /// is less.
     least_downtime: Duration,
 }
 
@@ -146,7 +147,8 @@ fn dirty_rate(domain: &str, wishes: &Wishes) -> Result<ExitCode, Failure> {
         return Err(Failure::line(format_args!("{name}: interrupted before anything was seen")));
     }
     let pages = sight.census.map_or(total_pages, |census| census.nonzero_pages());
-    let account = account(&name, domid.0, &sight, pages, wishes);
+    let fixed_stop = reports::stop_without_memory(None).unwrap_or(Settings::FIXED_STOP);
+    let account = account(&name, domid.0, &sight, (pages, fixed_stop), wishes);
     if let Some(path) = &wishes.svg {
         fs::write(path, svg::draw(&account))
             .map_err(|error| Failure::line(format_args!("cannot write {path}: {error}")))?;
@@ -163,27 +165,47 @@ fn account<'a>(
     name: &'a str,
     domid: u16,
     sight: &'a Sight,
-    pages: u64,
+    (pages, stop): (u64, Duration),
     wishes: &Wishes,
 ) -> Account<'a> {
-    // By digest the last pass reads all memory once more.
-    let reading = match (sight.probe.tracking, sight.census) {
-        (Tracking::Digest, Some(census)) => census.duration,
-        _ => Duration::ZERO,
+    let (share, downtime) = (wishes.share, wishes.downtime);
+    // By digest each round reads all memory, and the last pass does once more.
+    let scan = match (sight.probe.tracking, sight.census) {
+        (Tracking::Digest, Some(census)) => Some(census.duration),
+        _ => None,
     };
-    let (fixed_stop, least_round) = (FIXED_STOP + reading, reading);
-    let predicted = |&link_mbit: &u64| {
-        let bits = Rate::mbit_per_s(link_mbit).as_bytes_per_s() as f64;
-        let rate = Rate::bytes_per_s((bits * PAYLOAD) as u64);
-        let curve = &sight.probe.curve;
-        let journey =
-            Journey { curve, pages, rate, downtime: wishes.downtime, fixed_stop, least_round };
-        let least_downtime = journey.least_downtime();
-        Predicted { link_mbit, prediction: journey.predict(), least_downtime }
+    let settings = Settings {
+        downtime_target: downtime,
+        fixed_stop: stop,
+        puts_off: sight.probe.tracking == Tracking::LogDirty,
+        ..Settings::default()
+    };
+    let curve = &sight.probe.curve;
+    let predicted = |&link_mbit| {
+        let link = payload(link_mbit);
+        let journey = Journey { scan, ..Journey::new(pages, link, &settings) };
+        let prediction = predict(&Adaptive::new(settings), curve, &journey);
+        let least_downtime = least_downtime(curve, &journey).min(prediction.downtime);
+        Predicted { link_mbit, prediction, least_downtime }
     };
     let predictions = wishes.links_mbit.iter().map(predicted).collect();
-    let (share, downtime) = (wishes.share, wishes.downtime);
+    let fixed_stop = stop + scan.unwrap_or_default();
     Account { name, domid, share, sight, pages, downtime, fixed_stop, predictions }
+}
+
+/// What a link carries of the stream.
+fn payload(link_mbit: u64) -> Rate {
+    let bytes = Rate::mbit_per_s(link_mbit).as_bytes_per_s() as f64;
+    Rate::bytes_per_s((bytes * PAYLOAD) as u64)
+}
+
+/// How long a stop takes after so many rounds that no further one would leave less, if each of them
+/// sends all that is unsent.
+fn least_downtime(curve: &DirtyCurve, journey: &Journey) -> Duration {
+    let scan = journey.scan.unwrap_or_default();
+    let left = fixed_point_pages(curve, journey.link).max(curve.pages_in(scan / 2));
+    let left = left.min(journey.memory_pages as f64) as u64;
+    journey.fixed_stop + scan + journey.link.time_for(left * PAGE_BYTES)
 }
 
 fn number<T: Copy + FromStr + PartialOrd + Display>(

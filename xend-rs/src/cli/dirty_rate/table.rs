@@ -61,7 +61,7 @@ fn summary(account: &Account<'_>, text: &mut String) {
         line!(text, "memory        {}", pages(census.populated_pages as f64));
         line!(text, "  not zero    {}", pages(nonzero));
     }
-    line!(text, "written       {}", pages(probe.written_pages as f64));
+    line!(text, "written       {}", pages(probe.written_pages() as f64));
     match probe.working_set_pages() {
         Some(all) => {
             line!(text, "working set   {} in the long run", pages(all));
@@ -115,10 +115,10 @@ fn predictions(account: &Account<'_>, text: &mut String) {
             words::link(predicted.link_mbit),
             prediction.rounds,
             words::time(prediction.total),
-            words::bytes(prediction.bytes as f64),
+            words::bytes(prediction.sent_bytes as f64),
             words::time(prediction.downtime),
             words::time(predicted.least_downtime),
-            prediction.why,
+            prediction.ends.map_or_else(String::new, |why| why.to_string()),
         );
     }
 }

@@ -2,10 +2,13 @@
 
 use super::plot::Terminal;
 use super::*;
+use crate::hypervisor::PfnSet;
 use crate::hypervisor::types::Pfn;
-use crate::migration::dirty_curve::{DirtyCurve, Point};
+use crate::migration::dirty_curve::Point;
+use crate::migration::policy::Why;
 use crate::migration::probe::{Census, HotPage, Probe};
 
+const STOP: Duration = Duration::from_millis(70);
 const NAME: &str = "a<b>&\"c\u{1}";
 
 /// A guest of 10000 pages that writes to 1000 of them, 2000 times a second.
@@ -22,13 +25,15 @@ fn sight(tracking: Tracking) -> Sight {
     let census =
         Census { populated_pages: 10_000, zero_pages: 4000, duration: Duration::from_millis(150) };
     let hottest = vec![HotPage { pfn: Pfn(0x2a), share: 0.97 }];
+    let mut written = PfnSet::empty(10_000);
+    (0..998).for_each(|pfn| written.insert(Pfn(pfn)));
     let probe = Probe {
         tracking,
         length,
         windows: 64,
         pause: Duration::from_micros(700),
         curve,
-        written_pages: 998,
+        written,
         hot_pages: 1,
         hottest,
         cut_short: true,
@@ -38,7 +43,7 @@ fn sight(tracking: Tracking) -> Sight {
 
 fn with_account<T>(tracking: Tracking, tell: impl FnOnce(&Account<'_>) -> T) -> T {
     let sight = sight(tracking);
-    tell(&account(NAME, 3, &sight, 6000, &Wishes::default()))
+    tell(&account(NAME, 3, &sight, (6000, STOP), &Wishes::default()))
 }
 
 #[test]
@@ -70,7 +75,7 @@ fn a_person_reads_all_of_it() {
         "50 ms       95.2    381 KiB       1903",
         " 1 Gbit/s ",
         " 10 Gbit/s ",
-        "with a downtime of 300 ms allowed, of which 50 ms are not for memory",
+        "with a downtime of 300 ms allowed, of which 70 ms are not for memory",
     ] {
         assert!(text.contains(words), "{words:?} is not in\n{text}");
     }
@@ -80,7 +85,45 @@ fn a_person_reads_all_of_it() {
 fn by_digest_a_stop_is_a_look_at_all_memory_longer() {
     let stop = |tracking| with_account(tracking, |account| account.fixed_stop);
     let reading = Duration::from_millis(150);
-    assert_eq!(stop(Tracking::Digest), stop(Tracking::LogDirty) + reading);
+    assert_eq!((stop(Tracking::LogDirty), stop(Tracking::Digest)), (STOP, STOP + reading));
+    with_account(Tracking::Digest, |account| {
+        for predicted in &account.predictions {
+            assert!(predicted.prediction.downtime >= STOP + reading);
+            assert!(predicted.prediction.total > 3 * reading);
+        }
+    });
+}
+
+#[test]
+fn what_is_foretold_is_what_the_policy_would_do() {
+    with_account(Tracking::LogDirty, |account| {
+        for Predicted { link_mbit, prediction, least_downtime } in &account.predictions {
+            // The writer is slower than the slowest of the links.
+            assert_eq!(prediction.ends, Some(Why::DowntimeMet), "{link_mbit}: {prediction:?}");
+            assert!(prediction.downtime <= account.downtime, "{link_mbit}: {prediction:?}");
+            assert!((STOP..=prediction.downtime).contains(least_downtime), "{link_mbit}");
+            assert!(prediction.sent_pages >= account.pages, "{link_mbit}: {prediction:?}");
+        }
+    });
+}
+
+#[test]
+fn where_the_guest_outruns_the_link_rounds_come_to_the_fixed_point() {
+    // 2000 pages a second are 66 Mbit/s.
+    let (sight, links_mbit) = (sight(Tracking::LogDirty), vec![30]);
+    let wishes = Wishes { links_mbit, ..Wishes::default() };
+    let account = account(NAME, 3, &sight, (6000, STOP), &wishes);
+    let Predicted { prediction, least_downtime: shown, .. } = &account.predictions[0];
+    assert_eq!(prediction.ends, Some(Why::NoProgress), "{prediction:?}");
+    assert!(*shown <= prediction.downtime, "{shown:?}: {prediction:?}");
+    // x = 1 - e^(-2.33 x) has the solution 0.873.
+    let settings = Settings { fixed_stop: STOP, ..Settings::default() };
+    let least =
+        |pages| least_downtime(&sight.probe.curve, &Journey::new(pages, payload(30), &settings));
+    let expected = STOP + payload(30).time_for(873 * PAGE_BYTES);
+    let off = least(6000).as_secs_f64() / expected.as_secs_f64() - 1.0;
+    assert!(off.abs() < 0.05, "{:?}, expected {expected:?}", least(6000));
+    assert_eq!(least(500), STOP + payload(30).time_for(500 * PAGE_BYTES));
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn migrate(
 /// What the rounds keep to, with what a stop has cost lately.
 fn rounds_to(peer: &Peer, wishes: &Wishes) -> Result<Settings, Failure> {
     let settings = wishes.rounds.settings()?;
-    let fixed_stop = reports::stop_without_memory(&peer.to_string());
+    let fixed_stop = reports::stop_without_memory(Some(&peer.to_string()));
     Ok(Settings { fixed_stop: fixed_stop.unwrap_or(settings.fixed_stop), ..settings })
 }
 

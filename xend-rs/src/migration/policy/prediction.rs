@@ -31,13 +31,17 @@ pub struct Journey {
     pub suspend_delay: Duration,
     /// Whether pages that are written again in a round are put off.
     pub puts_off: bool,
+    /// How long it takes to read all memory, where nobody notes writes: each round does that to find
+    /// what was written, and so does the last pass. `None` where writes are noted.
+    pub scan: Option<Duration>,
 }
 
 impl Journey {
-    /// Of so many pages over this link, with the costs of a stop that the policy goes by.
+    /// Of so many pages over this link, with the costs of a stop that the policy goes by, where writes
+    /// are noted.
     pub fn new(memory_pages: u64, link: Rate, settings: &Settings) -> Self {
         let Settings { fixed_stop, suspend_delay, puts_off, .. } = *settings;
-        Self { memory_pages, link, fixed_stop, suspend_delay, puts_off }
+        Self { memory_pages, link, fixed_stop, suspend_delay, puts_off, scan: None }
     }
 }
 
@@ -84,8 +88,10 @@ pub fn predict(policy: &dyn Policy, curve: &DirtyCurve, journey: &Journey) -> Pr
     let (mut next, mut elapsed) = (policy.first(), Duration::ZERO);
     let mut least_cpu_share = CpuShare::FULL;
     let end = loop {
-        let unsent = rounds.last().map(|round| round.unsent_pages);
-        let round = model.round(unsent, &next);
+        let round = match journey.scan {
+            Some(scan) => model.scanning_round(rounds.last(), &next, scan),
+            None => model.round(rounds.last().map(|round| round.unsent_pages), &next),
+        };
         elapsed = elapsed.saturating_add(round.duration);
         rounds.push(round);
         least_cpu_share = least_cpu_share.min(next.cpu_share);
@@ -101,7 +107,8 @@ pub fn predict(policy: &dyn Policy, curve: &DirtyCurve, journey: &Journey) -> Pr
     let last = rounds.last().map(|round| model.last_pass_pages(round)).filter(|_| arrives);
     let rate = policy.last_pass_limit().map_or(journey.link, |limit| limit.min(journey.link));
     let downtime = last.map_or(Duration::ZERO, |pages| {
-        journey.fixed_stop.saturating_add(rate.time_for(pages.saturating_mul(PAGE_BYTES)))
+        let besides = journey.fixed_stop.saturating_add(journey.scan.unwrap_or_default());
+        besides.saturating_add(rate.time_for(pages.saturating_mul(PAGE_BYTES)))
     });
     let sent_pages = live_pages.saturating_add(last.unwrap_or(0));
     Prediction {
@@ -189,9 +196,46 @@ impl Model<'_> {
         }
     }
 
+    /// A round that reads all memory to find what was written: in it and in the one `before` it, each
+    /// page since it was looked at last, which is from the middle of one to the middle of the other.
+    fn scanning_round(&self, before: Option<&Round>, next: &Next, scan: Duration) -> Round {
+        let link = self.journey.link;
+        let rate = next.limit.map_or(link, |limit| limit.min(link)).as_bytes_per_s() as f64;
+        let seconds_for =
+            |sent: f64| (sent * PAGE_BYTES as f64 / rate).clamp(scan.as_secs_f64(), 1e9);
+        let (mut sent, mut held_back) = (self.journey.memory_pages as f64, 0.0);
+        let mut seconds = seconds_for(sent);
+        if let Some(before) = before {
+            seconds = seconds_for(0.0);
+            // The longer it lasts the more it finds, and the longer it lasts.
+            for _ in 0..PARTS {
+                let since = (before.duration.as_secs_f64() + seconds) / 2.0;
+                let written = self.dirtied(since, next.cpu_share);
+                held_back = written.min(next.hold_back_pages as f64);
+                sent = written - held_back;
+                seconds = seconds_for(sent);
+            }
+        }
+        let sent_pages = sent.round() as u64;
+        Round {
+            sent_pages,
+            sent_bytes: sent_pages.saturating_mul(PAGE_BYTES),
+            duration: Duration::from_secs_f64(seconds),
+            dirtied_pages: None,
+            unsent_pages: held_back.round() as u64,
+            limit: next.limit,
+            cpu_share: next.cpu_share,
+        }
+    }
+
     /// What is unsent after the last round, and what is written until the guest stands still.
     fn last_pass_pages(&self, last: &Round) -> u64 {
         let unsent = last.unsent_pages as f64;
+        if self.journey.scan.is_some() {
+            let since =
+                last.duration.as_secs_f64() / 2.0 + self.journey.suspend_delay.as_secs_f64();
+            return self.dirtied(since, last.cpu_share).max(unsent).round() as u64;
+        }
         let late = self.dirtied(self.journey.suspend_delay.as_secs_f64(), last.cpu_share);
         (unsent + late * (1.0 - unsent / self.working_set).max(0.0)).round() as u64
     }
@@ -280,6 +324,39 @@ mod tests {
         let given_up = predicted(&given_up, &even(2.0), true);
         assert!(!given_up.arrives && given_up.downtime.is_zero(), "{given_up:?}");
         assert!(given_up.to_string().contains("given up"), "{given_up}");
+    }
+
+    #[test]
+    fn where_memory_must_be_read_rounds_and_the_stop_last_as_long_as_that() {
+        let scan = Duration::from_secs(1);
+        let journey = Journey::new(MEMORY_PAGES, Rate::mbit_per_s(10_000), &Settings::default());
+        let quiet = DirtyCurve::default();
+        let predicted = |curve: &DirtyCurve, scan, puts_off| {
+            predict(&Adaptive::default(), curve, &Journey { scan, puts_off, ..journey })
+        };
+        let noted = predicted(&quiet, None, true);
+        let read = predicted(&quiet, Some(scan), false);
+        // What round 0 left can only be known from another.
+        assert_eq!((noted.rounds, read.rounds), (1, 2), "{read:?}");
+        assert_eq!(read.downtime, noted.downtime + scan, "{read:?}");
+        assert!(read.total >= noted.total.max(scan) + scan + scan, "{read:?}");
+        assert_eq!((read.sent_pages, read.last_pass_pages), (MEMORY_PAGES, 0));
+        let busy = predicted(&even(0.5), Some(scan), false);
+        assert!(busy.ends.is_some() && busy.downtime > read.downtime, "{busy:?}");
+        // Written since the middle of the last round, and until the guest has heard of the stop.
+        let since = scan / 2 + Settings::SUSPEND_DELAY;
+        assert!(busy.last_pass_pages as f64 >= even(0.5).pages_in(since) - 1.0, "{busy:?}");
+    }
+
+    #[test]
+    fn a_faster_link_is_never_slower() {
+        let mut before = Duration::MAX;
+        for mbit in [50, 100, 500, 1000, 2000, 10_000, 100_000] {
+            let journey = Journey::new(MEMORY_PAGES, Rate::mbit_per_s(mbit), &Settings::default());
+            let found = predict(&Adaptive::default(), &even(1.2), &journey);
+            assert!(found.total < before, "{mbit} Mbit/s: {found:?}");
+            before = found.total;
+        }
     }
 
     #[test]

@@ -4,20 +4,19 @@
 //! distinct pages lie in windows of growing length: the *writable working set*. Here it is done the
 //! same way, on any guest that an engine can save. A window is the time between two looks; what a
 //! window of twice the length holds is the union of two neighbours. From the curve follows what a
-//! migration over a given link will take: [`prediction`].
+//! migration over a given link will take: [`policy::prediction`](super::policy::prediction).
 //!
 //! Where Xen keeps no log, windows are told by digest: all memory is read again and again, and what
 //! differs was written. Such a window cannot be shorter than it takes to read all memory.
 
 mod census;
-pub mod prediction;
 mod windows;
 mod working_set;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use census::{Census, census};
+pub use census::{Census, census, sample};
 pub use windows::HotPage;
 
 use self::census::Scan;
@@ -72,8 +71,8 @@ pub struct Probe {
     pub pause: Duration,
     /// Distinct pages by the length of a window.
     pub curve: DirtyCurve,
-    /// Distinct pages that were written at all.
-    pub written_pages: u64,
+    /// The pages that were written at all.
+    pub written: PfnSet,
     /// Pages that were written in at least [`HOT_SHARE`] of the windows.
     pub hot_pages: u64,
     /// Some of them, the hottest first.
@@ -86,6 +85,11 @@ impl Probe {
     /// The length of a window as it came out, on average.
     pub fn window(&self) -> Duration {
         self.length / self.windows.max(1)
+    }
+
+    /// How many pages were written at all.
+    pub fn written_pages(&self) -> u64 {
+        self.written.len_pfns()
     }
 
     /// Distinct pages per second, in the shortest windows.

@@ -130,7 +130,7 @@ impl Windows {
             windows: self.windows,
             pause: reading / self.windows.max(1),
             curve: self.curve(),
-            written_pages: self.written.len_pfns(),
+            written: self.written,
             hot_pages,
             hottest,
             cut_short,
@@ -180,7 +180,8 @@ mod tests {
         }
         let probe = windows.finish(Tracking::LogDirty, Duration::from_millis(50), false);
         assert_eq!((probe.windows, probe.length), (5, Duration::from_millis(500)));
-        assert_eq!((probe.written_pages, probe.pause), (4, Duration::from_millis(10)));
+        assert_eq!(probe.written, set(&[1, 2, 3, 40]));
+        assert_eq!((probe.written_pages(), probe.pause), (4, Duration::from_millis(10)));
         let expected = [
             (100, 7.0 / 5.0),
             // 1 2 3, and 1.
@@ -200,7 +201,7 @@ mod tests {
     #[test]
     fn without_a_window_there_is_nothing_and_no_division() {
         let probe = Windows::new(64).finish(Tracking::LogDirty, Duration::ZERO, true);
-        assert_eq!((probe.windows, probe.written_pages, probe.hot_pages), (0, 0, 0));
+        assert_eq!((probe.windows, probe.written_pages(), probe.hot_pages), (0, 0, 0));
         assert_eq!((probe.window(), probe.pages_per_s()), (Duration::ZERO, 0.0));
         assert!(probe.curve.points().is_empty());
     }
