@@ -11,7 +11,7 @@ for argument in $(cat /proc/cmdline); do
     lab.process=*) processes="$processes ${argument#lab.process=}" ;;
     lab.cache=*) cache=${argument#lab.cache=} ;;
     lab.agent) agent=yes ;;
-    lab.agent=doomed) agent=doomed ;;
+    lab.agent=*) agent=${argument#lab.agent=} ;;
     lab.simd=*) simd=${argument#lab.simd=} ;;
     esac
 done
@@ -39,14 +39,22 @@ if ! /lab/bin/simd-check "$simd"; then
     echo "LAB-FAILED the emulator corrupts SIMD registers"
     exit 1
 fi
-# A guest that helps to move it; a doomed agent is killed in the middle of that. What dies is not
-# started again.
-if [ "$agent" = doomed ]; then
+# A guest that helps to move it. A doomed agent is killed in the middle of that, a hung one stopped, a
+# stuck one before anything begins. What dies is not started again.
+case "$agent" in
+doomed) signal=KILL ;;
+hung) signal=STOP ;;
+esac
+if [ -n "$signal" ]; then
     mkdir -p /etc/xend-agent/prepare.d
-    printf '#!/bin/sh\n(sleep 5; kill -9 %s) &\n' '$PPID' >/etc/xend-agent/prepare.d/doom
+    printf '#!/bin/sh\n(sleep 5; kill -%s %s) &\n' "$signal" '$PPID' >/etc/xend-agent/prepare.d/doom
     chmod 755 /etc/xend-agent/prepare.d/doom
 fi
-[ -z "$agent" ] || /lab/bin/xend-agent &
+if [ -n "$agent" ]; then
+    /lab/bin/xend-agent &
+    pid=$!
+    [ "$agent" != stuck ] || (sleep 5; kill -STOP $pid) &
+fi
 # ROLE:MIB:PAGES_PER_S:PORT each.
 for process in $processes; do
     # shellcheck disable=SC2046

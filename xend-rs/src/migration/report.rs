@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::plan::StopPlan;
 use super::policy::Why;
+use super::rate::Rate;
 use super::tracker::Tracking;
 use crate::hypervisor::types::PAGE_SIZE;
 
@@ -27,8 +28,12 @@ pub struct PassReport {
     pub read_pages: u64,
     /// How long mapping and reading them took, without any waiting for the transport.
     pub reading: Duration,
+    /// When it began, from the beginning of the save.
+    pub began: Duration,
     /// How long the pass took, to the last byte handed to the transport.
     pub duration: Duration,
+    /// How fast its bytes were allowed to travel.
+    pub limit: Option<Rate>,
 }
 
 impl PassReport {

@@ -14,6 +14,7 @@ use super::policy::{self, Policy};
 use super::probe::ProbeOptions;
 use super::progress::Stage;
 use super::put_off::{PauseBudget, PutOff};
+use super::rate::Rate;
 use super::report::{PassReport, SaveReport};
 use super::sink::Sink;
 use super::toolstack::SourceToolstack;
@@ -134,11 +135,12 @@ where
             passes: 0,
             device_model_log: false,
             asked_to_suspend: false,
+            limit: None,
+            started: Instant::now(),
             report: SaveReport::default(),
         };
-        let started = Instant::now();
         let outcome = save.run(start);
-        save.settle(outcome, started)
+        save.settle(outcome)
     })
 }
 
@@ -165,6 +167,9 @@ pub(super) struct Save<'a, 'scope, G, T> {
     pub(super) passes: u32,
     pub(super) device_model_log: bool,
     pub(super) asked_to_suspend: bool,
+    /// How fast bytes may travel.
+    pub(super) limit: Option<Rate>,
+    pub(super) started: Instant,
     pub(super) report: SaveReport,
 }
 
@@ -259,7 +264,7 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         self.next_set(Liveness::Suspended)?;
         self.guest.check_layout()?;
         self.unsent.union_with(&self.owed);
-        self.outgoing.limit(self.options.policy.last_pass_limit())?;
+        self.limit(self.options.policy.last_pass_limit())?;
         self.report.last_pass = self.pass(Stage::StopAndCopy, 0)?;
         Ok(())
     }
@@ -324,19 +329,23 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
             unsent: &mut self.unsent,
             owed: &mut self.owed,
         };
+        let began = self.started.elapsed();
         let report = pass.send(&order, stage)?;
         self.passes += 1;
-        Ok(report)
+        Ok(PassReport { began, limit: self.limit, ..report })
+    }
+
+    /// What is sent from now on travels no faster than this.
+    pub(super) fn limit(&mut self, limit: Option<Rate>) -> Result<(), PassEnd> {
+        self.outgoing.limit(limit)?;
+        self.limit = limit;
+        Ok(())
     }
 
     /// The end of every save, good or bad: tracking off, and after a failure the guest resumed.
     ///
     /// What goes wrong in here is logged and does not hide what went wrong before.
-    fn settle(
-        mut self,
-        outcome: Result<(), PassEnd>,
-        started: Instant,
-    ) -> Result<SaveReport, SaveError> {
+    fn settle(mut self, outcome: Result<(), PassEnd>) -> Result<SaveReport, SaveError> {
         let domid = self.guest.domid();
         let failed = outcome.is_err();
         if failed || !self.options.keep_tracking {
@@ -359,7 +368,7 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         let cause = match (outcome, written) {
             (Ok(()), Ok(())) => {
                 self.report.sent_bytes = sent_bytes;
-                self.report.total = started.elapsed();
+                self.report.total = self.started.elapsed();
                 return Ok(self.report);
             }
             (Err(PassEnd::Failed(cause)), _) => cause,

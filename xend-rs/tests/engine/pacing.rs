@@ -7,7 +7,7 @@ use xend_rs::hypervisor::sim::{Faults, SimMemory, SimSource};
 use xend_rs::hypervisor::types::Pfn;
 use xend_rs::migration::policy::{Decision, History, Next, Policy, Why};
 use xend_rs::migration::rate::Rate;
-use xend_rs::migration::{Cancel, SaveOptions, Sink, save};
+use xend_rs::migration::{Cancel, PassReport, SaveOptions, Sink, save};
 
 use crate::harness::{SimToolstack, options};
 
@@ -83,7 +83,7 @@ fn each_pass_has_its_limit() {
     let mut source = SimSource::new(memory, Faults::none());
     let options = SaveOptions { policy: &Faster, ..options(true) };
     let mut sink = Scale::default();
-    save(&mut source, &mut toolstack, &mut sink, &options, &Cancel::default()).unwrap();
+    let report = save(&mut source, &mut toolstack, &mut sink, &options, &Cancel::default());
     let [preamble, first, second, last] = sink.bytes[..] else { panic!("{:?}", sink.bytes) };
     assert_eq!(preamble.0, None);
     assert_eq!(first.0, Some(rate(0)));
@@ -91,4 +91,11 @@ fn each_pass_has_its_limit() {
     assert_eq!(second.0, Some(rate(1)));
     assert_eq!(last.0, Some(rate(99)));
     assert!((4096..8192).contains(&second.1) && (4096..20_000).contains(&last.1));
+
+    let report = report.unwrap();
+    let passes: Vec<_> = report.rounds.iter().chain([&report.last_pass]).collect();
+    let limits: Vec<_> = passes.iter().map(|pass| pass.limit).collect();
+    assert_eq!(limits, [Some(rate(0)), Some(rate(1)), Some(rate(99))]);
+    let is_after = |pair: &[&PassReport]| pair[1].began >= pair[0].began + pair[0].duration;
+    assert!(passes.windows(2).all(is_after), "{passes:?}");
 }

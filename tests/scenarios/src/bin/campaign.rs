@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use scenarios::campaign::{busy, digest, memory, prediction, stun, to_and_fro, trackers};
+use scenarios::campaign::{
+    agent, busy, digest, empty, memory, pacing, prediction, stun, to_and_fro, trackers,
+};
 use scenarios::helper::Helper;
 
 /// Long runs on two real Xen hosts. The results are written to docs/results.
@@ -65,6 +67,37 @@ enum Campaign {
         #[arg(long, default_value_t = 2000)]
         downtime_ms: u32,
     },
+    /// A guest with an agent, and the same without: a process that writes too fast, and a guest full
+    /// of page cache.
+    Agent {
+        /// How many migrations with each.
+        #[arg(default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        times: u32,
+        /// How long the guest with the writer may stand still, in milliseconds.
+        #[arg(long, default_value_t = 2000)]
+        downtime_ms: u32,
+        /// Only one of the two.
+        #[arg(long)]
+        only: Option<agent::Part>,
+    },
+    /// Whether each second of each round has the rate that the round was given.
+    Pacing {
+        /// How many migrations.
+        #[arg(default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        runs: u32,
+        /// The rate of the first round, in Mbit/s.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        min_mbit: u32,
+        /// The rate that no round exceeds, in Mbit/s.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        max_mbit: u32,
+    },
+    /// What is sent of a guest that is mostly empty, through what it holds; xl beside it.
+    Empty {
+        /// How many migrations with each.
+        #[arg(default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        pairs: u32,
+    },
     /// How much memory the helper takes for a large guest, idle and busy.
     Memory {
         /// The guest's memory, in MiB.
@@ -93,6 +126,9 @@ fn run(campaign: &Campaign) -> Result<()> {
         Campaign::Busy { pairs } => busy::run(pairs),
         Campaign::Prediction { runs } => prediction::run(runs),
         Campaign::Stun { runs, downtime_ms } => stun::run(runs, downtime_ms),
+        Campaign::Agent { times, downtime_ms, only } => agent::run(times, downtime_ms, only),
+        Campaign::Pacing { runs, min_mbit, max_mbit } => pacing::run(runs, min_mbit, max_mbit),
+        Campaign::Empty { pairs } => empty::run(pairs),
         Campaign::Memory { guest_mib } => memory::run(guest_mib),
     }
 }

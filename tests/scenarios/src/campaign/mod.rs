@@ -1,8 +1,12 @@
 //! Campaigns: long runs that are started by hand and leave a result in docs/results.
 
+pub mod agent;
+mod bound;
 pub mod busy;
 pub mod digest;
+pub mod empty;
 pub mod memory;
+pub mod pacing;
 pub mod prediction;
 pub mod stun;
 pub mod to_and_fro;

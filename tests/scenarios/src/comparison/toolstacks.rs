@@ -83,7 +83,10 @@ pub fn measure_toolstack(
 }
 
 /// The account that xend gave of its last migration from this host.
-fn newest_report(host: &Host) -> Result<Value> {
+///
+/// # Errors
+/// When there is none.
+pub fn newest_report(host: &Host) -> Result<Value> {
     let command = "cat $(ls -t /var/lib/xend/reports/*.json | head -n 1)";
     let text = host.run_ok(command, ASK)?.stdout_text();
     serde_json::from_str(&text).with_context(|| format!("a report of xend: {text}"))

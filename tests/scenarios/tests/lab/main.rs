@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     let with_shadow: Vec<Scenario<World>> = [
         golden::SCENARIOS,
         power::SCENARIOS,
-        agent::SCENARIOS,
+        &agent::scenarios(),
         alone::SCENARIOS,
         journeys::PV,
         saves::PV,

@@ -110,8 +110,12 @@ pub struct Pass {
     pub held_back_pages: u64,
     /// Pages whose contents were read, to be sent or to be compared with what was sent.
     pub read_pages: u64,
+    /// When it began, from the beginning of the migration.
+    pub began_ms: f64,
     /// How long it took.
     pub ms: f64,
+    /// How fast its bytes were allowed to travel, in Mbit/s; without a value as fast as they can.
+    pub limit_mbit: Option<f64>,
 }
 
 /// A duration as the report has it.
@@ -120,8 +124,8 @@ pub(super) fn ms(duration: Duration) -> f64 {
 }
 
 impl Report {
-    /// Takes over what the engine measured.
-    pub(super) fn add_save(&mut self, save: &SaveReport) {
+    /// Takes over what the engine measured, which began so long after the migration.
+    pub(super) fn add_save(&mut self, save: &SaveReport, began: Duration) {
         let pass = |pass: &PassReport| Pass {
             data_pages: pass.data_pages,
             zero_pages: pass.zero_pages,
@@ -130,7 +134,9 @@ impl Report {
             put_off_pages: pass.put_off_pages,
             held_back_pages: pass.held_back_pages,
             read_pages: pass.read_pages,
+            began_ms: ms(began + pass.began),
             ms: ms(pass.duration),
+            limit_mbit: pass.limit.map(|limit| limit.as_bytes_per_s() as f64 * 8.0 / 1e6),
         };
         self.tracking = Some(save.tracking.name());
         self.predicted_last_pass_ms = save.stop_plan.map(|plan| ms(plan.total()));
@@ -208,6 +214,11 @@ impl Clock {
     pub(super) fn start(report: &mut Report) -> Self {
         report.started_s = now_s();
         Self { started: Instant::now(), stage: None, stopped: None }
+    }
+
+    /// Since the migration began.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// A stage begins, and the one before ends. The same stage again goes on.

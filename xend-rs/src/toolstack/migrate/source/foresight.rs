@@ -101,6 +101,7 @@ fn is_nearly(rate: Rate, limit: Rate) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hypervisor::PfnSet;
     use crate::migration::Tracking;
 
     fn idle() -> (Probe, Census) {
@@ -110,7 +111,7 @@ mod tests {
             windows: 20,
             pause: Duration::ZERO,
             curve: DirtyCurve::default(),
-            written_pages: 0,
+            written: PfnSet::empty(1),
             hot_pages: 0,
             hottest: Vec::new(),
             cut_short: false,

@@ -47,6 +47,7 @@ impl<H: SourceHost> Sender<'_, H> {
         let built = libxl::write::header(&mut head, &libxl::Header::default())
             .and_then(|()| libxl::write::libxc_context(&mut head));
         built.and_then(|()| self.sink.write_all(&head)).map_err(|e| self.blame(e.into()))?;
+        let began = self.clock.elapsed();
         let policy = Adaptive::new(self.departure.rounds);
         let zero_pages = self.version.is_some() && self.capabilities & xend::ZERO_PAGES != 0;
         let options = SaveOptions {
@@ -76,7 +77,7 @@ impl<H: SourceHost> Sender<'_, H> {
         let mut sink = ConfirmedSink::new(&mut self.sink, self.ear, self.stop, sent_bytes, limit);
         match save(guest, &mut bridge, &mut sink, &options, self.stop) {
             Ok(saved) => {
-                self.report.add_save(&saved);
+                self.report.add_save(&saved, began);
                 Ok(())
             }
             Err(error) => {

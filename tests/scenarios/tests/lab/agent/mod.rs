@@ -1,5 +1,8 @@
 //! Guests with an agent: what it does before and during a move, and what is left when it dies.
 
+mod faults;
+mod impostors;
+
 use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +14,7 @@ use scenarios::runner::Scenario;
 use scenarios::toolstack::Toolstack;
 use scenarios::traveller::small;
 use scenarios::voyage::{Environment, Pairing, set_out};
+use serde_json::Value;
 
 use crate::toolstack::require_settled;
 use crate::world::World;
@@ -28,11 +32,11 @@ const LINK_MBIT: u32 = 30;
 const ROGUE: u16 = 7101;
 const READER: u16 = 7102;
 
-/// The command line's word for an agent, and for one that is killed five seconds into a move.
-const AGENT: &str = " lab.agent";
-const DOOMED: &str = " lab.agent=doomed";
+pub(crate) fn scenarios() -> Vec<Scenario<World>> {
+    [SCENARIOS, faults::SCENARIOS, impostors::SCENARIOS].concat()
+}
 
-pub(crate) const SCENARIOS: &[Scenario<World>] = &[
+const SCENARIOS: &[Scenario<World>] = &[
     Scenario {
         name: "agent::holds_a_rogue_writer_and_releases_it",
         deadline: DEADLINE,
@@ -43,7 +47,6 @@ pub(crate) const SCENARIOS: &[Scenario<World>] = &[
         deadline: DEADLINE,
         run: moves,
     },
-    Scenario { name: "agent::that_is_killed_leaves_nobody_held", deadline: DEADLINE, run: killed },
 ];
 
 /// A guest with a writer that no link of the lab can follow, and a reader that does no harm.
@@ -143,33 +146,10 @@ fn held_so_far(host: &Host, guest: &Guest) -> Result<usize> {
     Ok(host.run_ok(&command, ASK)?.stdout_text().matches("is held").count())
 }
 
-/// The agent is killed while it holds the rogue and xend goes on: nobody stays held, and the move ends
-/// well.
-fn killed(world: &mut World) -> Result<()> {
-    world.dismiss()?;
-    let spec = helped();
-    let host = world.rig().host(scenarios::rig::Place::A);
-    let config = spec.xl_config();
-    ensure!(config.contains(AGENT), "the configuration knows no agent");
-    host.put_bytes(config.replace(AGENT, DOOMED).as_bytes(), "/root/doomed.cfg", 0o644)?;
-    host.run_ok("xend create /root/doomed.cfg", MIGRATION_TIMEOUT)?;
-    let guest = Guest::existing(&spec.name, spec.ip);
-    await_that("the workload", || Ok(guest.answers(Duration::from_secs(1))?))?;
-    await_agent(host, &guest)?;
-    let free = rates(&guest)?;
-    let command = format!(
-        "xend agent --rehearse 30 --rate 1024 --keep-cache {} > /tmp/rehearsal 2>&1 &",
-        guest.name()
-    );
-    host.run_ok(&command, ASK)?;
-    await_that("the guardian", || {
-        Ok(host.guest_console(&guest)?.contains("that it held are released"))
-    })?;
-    await_running(&guest, free.rogue, Duration::from_secs(5))?;
-    host.run_ok("until grep -q left /tmp/rehearsal; do sleep 0.1; done", MIGRATION_TIMEOUT)?;
-    let gone = node(host, &guest, "data/xend-agent/versions");
-    ensure!(gone.is_err(), "the dead agent's nodes are there: {gone:?}");
-    world.dismiss()
+/// How long the guest's agent was waited for, by xend's report; `None` if nobody was.
+fn prepare_ms(report: &Value) -> Option<f64> {
+    let steps = report["source"].as_array()?;
+    steps.iter().find(|step| step["step"] == "prepare the guest")?["ms"].as_f64()
 }
 
 /// Pages a second.

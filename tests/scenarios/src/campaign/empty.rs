@@ -1,0 +1,191 @@
+//! A guest that is mostly empty: how much more than what it holds goes over the wire, and how much
+//! stock `xl` sends of it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lab::{Guest, GuestKind, GuestSpec, HostSpec, Hypervisor, WorkloadSpec};
+use serde_json::Value;
+
+use super::bound::{Wanted, told};
+use crate::clean;
+use crate::compare::{markdown, table};
+use crate::comparison::{ToolstackRun, in_pairs, measure_toolstack};
+use crate::machine::Circumstances;
+use crate::rig::{Ground, Place, Rig};
+use crate::row;
+use crate::statistics::Spread;
+use crate::toolstack::Toolstack;
+use crate::traveller::usual;
+
+const MEMORY_MIB: u32 = 512;
+const WORKLOAD_MIB: u32 = 8;
+const PAGE_BYTES: u64 = 4096;
+/// For a look at all of the memory.
+const CENSUS_TIMEOUT: Duration = Duration::from_secs(120);
+/// The most that may travel, through what the guest holds.
+const MOST: f64 = 1.05;
+
+/// One migration.
+struct Run {
+    toolstack: ToolstackRun,
+    /// What the guest held before, in bytes of pages that were not zero.
+    held_bytes: u64,
+}
+
+impl Run {
+    fn ratio(&self) -> f64 {
+        self.toolstack.wire_bytes as f64 / self.held_bytes as f64
+    }
+
+    /// What xend says to have sent as pages with contents, through what the guest held.
+    fn told_ratio(&self) -> Option<f64> {
+        self.toolstack.report.as_ref()?;
+        Some((self.toolstack.pages * PAGE_BYTES) as f64 / self.held_bytes as f64)
+    }
+}
+
+/// Boots two hosts with shadow paging and migrates a guest `pairs` times with xend and with xl.
+///
+/// # Errors
+/// When a migration fails, a page is wrong or something is left behind. That more travels than was
+/// wanted is told, and no error: it is a measurement.
+pub fn run(pairs: u32) -> Result<()> {
+    let ground = Ground::prepare()?;
+    let rig = ground.boot(HostSpec::new(Hypervisor::Shadow))?;
+    lab::end_tidily_on_signals()?;
+    compare(&rig, pairs).inspect_err(|_| rig.lab().keep_logs())
+}
+
+fn compare(rig: &Rig, pairs: u32) -> Result<()> {
+    let circumstances = Circumstances::now(rig.host(Place::A))?;
+    let spec = GuestSpec {
+        memory_mib: MEMORY_MIB,
+        workload: WorkloadSpec { memory_mib: WORKLOAD_MIB, hot_mib: 0, writes_per_s: 0 },
+        ..usual(GuestKind::Pv)
+    };
+    let guest = rig.host(Place::A).create_guest(&spec)?;
+    let both = [Toolstack::Xend, Toolstack::Stock];
+    let pairs = in_pairs(rig, &guest, pairs, both, migrate, say)?;
+    let left = clean::leftovers(rig, &[guest.name()])?;
+    ensure!(left.is_empty(), "left behind: {}", left.join("; "));
+    let ours = Spread::of(pairs.iter().map(|(ours, _)| ours.ratio())).context("no pair")?;
+    let rows = rows(&pairs)?;
+    print!("\n{}", table(&rows));
+    let bound = told(
+        "on the wire, through the bytes of pages that are not zero",
+        ours.median,
+        3,
+        Wanted::AtMost(MOST),
+    );
+    print!("{bound}");
+    let text = format!(
+        "# A mostly empty guest: xend against xl, {} pairs\n\n\
+         A PV guest of {MEMORY_MIB} MiB, of which a workload holds {WORKLOAD_MIB} and writes nothing; \
+         the rest is its kernel's, and free. Just before each migration `xend dirty-rate` counts the \
+         pages that are not zero. The link is as fast as the emulation is; xend by TCP, xl through a \
+         pipe, in alternating order. What is on the wire has its headers, and what a client says to \
+         the guest.\n\n## Circumstances\n{}\n## Result\n{bound}- wrong pages: 0\n\n{}",
+        pairs.len(),
+        circumstances.markdown(),
+        markdown(&rows),
+    );
+    println!("\nkept in {}", super::keep("empty", &circumstances, &text)?.display());
+    Ok(())
+}
+
+fn migrate(rig: &Rig, guest: &Guest, from: Place, toolstack: Toolstack) -> Result<Run> {
+    let command = format!("xend dirty-rate --json --seconds 1 {}", guest.name());
+    let told = rig.host(from).run_ok(&command, CENSUS_TIMEOUT)?.stdout_text();
+    let held_bytes = held_bytes(&told)?;
+    let toolstack = measure_toolstack(rig, guest, from, toolstack, "")?;
+    Ok(Run { toolstack, held_bytes })
+}
+
+/// By the account of `xend dirty-rate`.
+fn held_bytes(told: &str) -> Result<u64> {
+    let account: Value =
+        serde_json::from_str(told).with_context(|| format!("xend dirty-rate: {told}"))?;
+    let memory = &account["memory"];
+    let pages = |name: &str| {
+        memory[name].as_u64().with_context(|| format!("no {name} in what xend says: {account}"))
+    };
+    let held = pages("populated_pages")?.checked_sub(pages("zero_pages")?);
+    let held = held.filter(|&pages| pages > 0).context("the guest holds nothing")?;
+    Ok(held * PAGE_BYTES)
+}
+
+fn say(pair: u32, run: &Run) {
+    println!(
+        "pair {pair}, {:>4}: {:.1} MiB of {:.1} that are held, {:.3} of it, in {:.1} s",
+        run.toolstack.toolstack,
+        mib(run.toolstack.wire_bytes as f64),
+        mib(run.held_bytes as f64),
+        run.ratio(),
+        run.toolstack.total_ms / 1000.0,
+    );
+}
+
+fn mib(bytes: f64) -> f64 {
+    bytes / f64::from(1 << 20)
+}
+
+/// A figure of a run.
+type Column = (&'static str, fn(&Run) -> f64, usize);
+
+const COLUMNS: &[Column] = &[
+    ("held, MiB", |run| mib(run.held_bytes as f64), 1),
+    ("on the wire, MiB", |run| mib(run.toolstack.wire_bytes as f64), 1),
+    ("on the wire, through what is held", Run::ratio, 3),
+    ("total time, s", |run| run.toolstack.total_ms / 1000.0, 1),
+    ("client gap, ms", |run| run.toolstack.client_gap_ms, 0),
+];
+
+fn rows(pairs: &[(Run, Run)]) -> Result<Vec<Vec<String>>> {
+    let mut rows = vec![row!["", "xend", "low..high", "xl", "low..high", "of medians"]];
+    for &(name, value, digits) in COLUMNS {
+        let ours = Spread::of(pairs.iter().map(|(ours, _)| value(ours))).context("no pair")?;
+        let stock = Spread::of(pairs.iter().map(|(_, stock)| value(stock))).context("no pair")?;
+        let number = |value: f64| format!("{value:.digits$}");
+        let range = |it: &Spread| format!("{}..{}", number(it.low), number(it.high));
+        rows.push(row![
+            name,
+            number(ours.median),
+            range(&ours),
+            number(stock.median),
+            range(&stock),
+            format!("{:.2}", ours.median / stock.median)
+        ]);
+    }
+    if let Some(told) = Spread::of(pairs.iter().filter_map(|(ours, _)| ours.told_ratio())) {
+        let range = format!("{:.3}..{:.3}", told.low, told.high);
+        rows.push(row![
+            "pages sent, through what is held",
+            format!("{:.3}", told.median),
+            range,
+            "",
+            "",
+            ""
+        ]);
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::held_bytes;
+
+    #[test]
+    fn what_is_held_is_what_is_not_zero() {
+        let told = r#"{"memory": {"populated_pages": 100, "zero_pages": 60}}"#;
+        assert_eq!(held_bytes(told).unwrap(), 40 * 4096);
+        for nonsense in [
+            r#"{"memory": null}"#,
+            r#"{"memory": {"populated_pages": 60, "zero_pages": 60}}"#,
+            r#"{"memory": {"populated_pages": 60, "zero_pages": 61}}"#,
+            "xend: no such domain",
+        ] {
+            assert!(held_bytes(nonsense).is_err(), "{nonsense}");
+        }
+    }
+}
