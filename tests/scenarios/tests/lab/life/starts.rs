@@ -38,7 +38,7 @@ pub(super) fn console(world: &mut World) -> Result<()> {
     std::thread::sleep(Duration::from_secs(2));
     watching.kill()?;
     let said = host.run_ok("cat /root/console.txt; rm /root/console.txt", ASK)?.stdout_text();
-    ensure!(said.contains("Linux version") || said.contains("LAB-"), "the console: {said}");
+    ensure!(said.contains("guest-workload: ready"), "the console: {said}");
     Ok(())
 }
 
