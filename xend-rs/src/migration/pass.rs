@@ -69,6 +69,8 @@ pub(super) struct Pass<'a, 'scope, G, T> {
     pub(super) readers: usize,
     /// What the guest is seen to write meanwhile, where pages are to be put off for that.
     pub(super) put_off: Option<&'a mut PutOff>,
+    /// When it has to end, though not all is sent.
+    pub(super) until: Option<Instant>,
     /// Pages that the receiver lacks. Those that are sent are taken out.
     pub(super) unsent: &'a mut PfnSet,
     /// Pages that could not be read as the guest ran. A page leaves this set when the receiver has
@@ -116,7 +118,7 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
         loop {
             window.clear();
             self.fill_window(&mut window, &mut pfns, window_pfns, &mut account);
-            if window.is_empty() {
+            if window.is_empty() || self.is_over() {
                 break;
             }
             let mapping = Instant::now();
@@ -154,12 +156,20 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
         }
     }
 
+    /// What has not been sent by then stays unsent.
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
     fn send_window(&mut self, window: &[Pfn], account: &mut Account) -> Result<(), PassEnd> {
         let batches = Batches { next: AtomicUsize::new(0), len: window.len() };
         if self.readers > 1 && self.put_off.is_none() {
             return self.send_window_by_several(window, &batches, account);
         }
         while let Some(pages) = batches.next(self.batch_pfns(account)) {
+            if self.is_over() {
+                break;
+            }
             if let Some(put_off) = &mut self.put_off {
                 put_off.look(self.guest);
             }

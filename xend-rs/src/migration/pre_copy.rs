@@ -29,7 +29,9 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         let mut rounds = Vec::new();
         let mut next = self.options.policy.first();
         let mut cpu_share = CpuShare::FULL;
+        let over = self.options.policy.time_limit().map(|limit| started + limit);
         loop {
+            self.until = over.filter(|over| *over > Instant::now());
             rounds.push(self.round(rounds.len() as u32, &next, cpu_share)?);
             let elapsed = started.elapsed();
             let history = History { rounds: &rounds, elapsed, probe: curve.as_ref() };

@@ -135,6 +135,7 @@ where
             passes: 0,
             device_model_log: false,
             asked_to_suspend: false,
+            until: None,
             limit: None,
             started: Instant::now(),
             report: SaveReport::default(),
@@ -167,6 +168,8 @@ pub(super) struct Save<'a, 'scope, G, T> {
     pub(super) passes: u32,
     pub(super) device_model_log: bool,
     pub(super) asked_to_suspend: bool,
+    /// When a live round has to end, though not all is sent.
+    pub(super) until: Option<Instant>,
     /// How fast bytes may travel.
     pub(super) limit: Option<Rate>,
     pub(super) started: Instant,
@@ -326,6 +329,7 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
             leave_out_holes: self.options.zero_pages && self.passes == 0,
             readers: tracker.readers(),
             put_off,
+            until: self.until.filter(|_| is_live),
             unsent: &mut self.unsent,
             owed: &mut self.owed,
         };

@@ -1,6 +1,7 @@
 //! Each round is held to the rate that the policy gives it, and the last pass to its own.
 
 use std::io::{self, Write};
+use std::thread;
 use std::time::Duration;
 
 use xend_rs::hypervisor::sim::{Faults, SimMemory, SimSource};
@@ -9,7 +10,7 @@ use xend_rs::migration::policy::{Decision, History, Next, Policy, Why};
 use xend_rs::migration::rate::Rate;
 use xend_rs::migration::{Cancel, PassReport, SaveOptions, Sink, save};
 
-use crate::harness::{SimToolstack, options};
+use crate::harness::{SimToolstack, first_difference, options, restore_from, save_to_vec};
 
 const PFNS: u64 = 3000;
 
@@ -98,4 +99,40 @@ fn each_pass_has_its_limit() {
     assert_eq!(limits, [Some(rate(0)), Some(rate(1)), Some(rate(99))]);
     let is_after = |pair: &[&PassReport]| pair[1].began >= pair[0].began + pair[0].duration;
     assert!(passes.windows(2).all(is_after), "{passes:?}");
+}
+
+/// Gives live copying a twentieth of a second, and then stops.
+struct InAHurry;
+
+impl Policy for InAHurry {
+    fn time_limit(&self) -> Option<Duration> {
+        Some(Duration::from_millis(50))
+    }
+
+    fn decide(&self, history: &History<'_>) -> Decision {
+        assert!(history.rounds[0].unsent_pages > 0, "it was cut short");
+        match history.rounds.len() {
+            // A round that begins after the limit has all the time it needs.
+            1 => Decision::Continue(Next::default()),
+            _ => Decision::StopAndCopy(Why::TimeOver),
+        }
+    }
+}
+
+#[test]
+fn a_round_ends_when_the_time_is_over_and_nothing_is_lost() {
+    const PFNS: u64 = 30_000;
+    let memory = SimMemory::filled(PFNS);
+    let mut toolstack = SimToolstack::new(&memory);
+    // 30 batches: far longer than there is time.
+    toolstack.on_progress = Some(Box::new(|_| thread::sleep(Duration::from_millis(10))));
+    let options = SaveOptions { policy: &InAHurry, ..options(true) };
+    let source = SimSource::new(memory.clone(), Faults::none());
+    let (image, report) = save_to_vec(source, &mut toolstack, &options).unwrap();
+    drop(toolstack);
+    let [first, second] = report.rounds[..] else { panic!("two rounds") };
+    assert!(first.data_pages < PFNS && second.data_pages > 0);
+    assert_eq!(first.data_pages + second.data_pages, PFNS);
+    let (arrived, _) = restore_from(&image, PFNS).unwrap();
+    assert_eq!(first_difference(&memory, &arrived), None);
 }

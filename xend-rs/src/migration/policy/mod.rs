@@ -141,6 +141,12 @@ pub trait Policy: Send + Sync {
         None
     }
 
+    /// How long live copying may last. A round that is under way then ends early, and the policy is asked;
+    /// rounds that begin later do not.
+    fn time_limit(&self) -> Option<Duration> {
+        None
+    }
+
     /// What to do after the rounds so far.
     fn decide(&self, history: &History<'_>) -> Decision;
 }

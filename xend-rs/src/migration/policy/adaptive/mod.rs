@@ -16,6 +16,8 @@ mod stun;
 mod tests;
 mod time_limit;
 
+use std::time::Duration;
+
 pub use estimate::PAGE_BYTES;
 pub use settings::{OnTimeout, Settings, Stun, TimeLimit, UnknownOnTimeout};
 
@@ -115,6 +117,10 @@ impl Policy for Adaptive {
 
     fn last_pass_limit(&self) -> Option<Rate> {
         self.settings.bandwidth_max
+    }
+
+    fn time_limit(&self) -> Option<Duration> {
+        self.settings.time_limit.map(|limit| limit.after)
     }
 
     fn decide(&self, history: &History<'_>) -> Decision {

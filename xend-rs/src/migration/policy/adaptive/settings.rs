@@ -58,7 +58,7 @@ impl Default for Settings {
 /// An end to live copying, come what may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeLimit {
-    /// Counted from the start of round 0. Looked at between rounds.
+    /// Counted from the start of round 0.
     pub after: Duration,
     /// What happens then.
     pub then: OnTimeout,
