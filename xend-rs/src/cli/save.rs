@@ -12,7 +12,7 @@ use super::{domains, output, transfer};
 use crate::error_line::error_line;
 use crate::migration::Tracking;
 use crate::stream::xl_header::XlHeader;
-use crate::toolstack::migrate::here::{self, Here, Turn, create_file, save_to_file};
+use crate::toolstack::migrate::here::{self, Here, Purpose, Turn, create_file, save_to_file};
 use crate::toolstack::{Host, domain, monitor};
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -43,8 +43,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (config, identity, _) =
         here::prepare(&host, domid, &here::ConfigSource { instead, keep_domid })?;
     here::movable(&host, domid, &config, Tracking::None)?;
-    let busy = || Failure::line(format_args!("{} is being migrated or saved", identity.name));
-    let _turn = Turn::take(domid)?.ok_or_else(busy)?;
+    let _turn = Turn::take(domid, Purpose::Save)?
+        .map_err(|holder| Failure::line(format_args!("{} {holder}", identity.name)))?;
     domains::require_running(&host, domid, &identity.name)?;
     let control = transfer::control(Screen::of_sender(&args.global, "saving"))?;
     let (file, is_new) = create_file(path).map_err(|error| {

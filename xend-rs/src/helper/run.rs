@@ -18,7 +18,7 @@ use crate::hypervisor::xen::{XenDestination, XenSource, inherited_fd};
 use crate::hypervisor::{Rings, SourceGuest};
 use crate::migration::{Cancel, SaveOptions, Tracking, restore, save};
 use crate::stream::libxc::GuestType;
-use crate::toolstack::migrate::here::Turn;
+use crate::toolstack::migrate::here::{Purpose, Turn};
 use crate::transport::{FdSink, FdSource};
 
 /// Exit status for a command line that is not libxl's.
@@ -127,12 +127,9 @@ fn save_domain(
 
 /// Keeps every `xend` of this host away from the guest: its log of writes can only be one's.
 fn turn(domid: Domid) -> Result<Option<Turn>, Failure> {
-    match Turn::take(domid) {
-        Ok(None) => Err(Failure {
-            line: format!("a xend migrates {domid}, saves it or looks at how it writes"),
-            errno: libc::EBUSY,
-        }),
-        Ok(turn) => Ok(turn),
+    match Turn::take(domid, Purpose::Help) {
+        Ok(Err(holder)) => Err(Failure { line: format!("{domid} {holder}"), errno: libc::EBUSY }),
+        Ok(Ok(turn)) => Ok(Some(turn)),
         Err(error) => {
             log::warn!("{domid}: a xend could come in between: {error}");
             Ok(None)

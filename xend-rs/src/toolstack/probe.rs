@@ -14,7 +14,7 @@ use crate::migration::Cancel;
 use crate::migration::policy::CpuShare;
 use crate::migration::probe::{Census, Probe, ProbeError, ProbeOptions, census, probe};
 use crate::toolstack::Host;
-use crate::toolstack::migrate::here::Turn;
+use crate::toolstack::migrate::here::{Holder, Purpose, Turn};
 use crate::toolstack::stun::{self, Stun, StunError};
 
 const FOLDER: &str = "/run/xend";
@@ -31,9 +31,9 @@ pub struct Sight {
 /// A guest cannot be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum SightError {
-    /// It is being moved.
-    #[error("it is being migrated, saved or looked at by another process")]
-    Busy,
+    /// Somebody else is at work on it.
+    #[error("it {0}")]
+    Busy(Holder),
     /// It stands still.
     #[error("it does not run")]
     Stopped,
@@ -62,7 +62,7 @@ pub fn look(
     share: CpuShare,
     cancel: &Cancel,
 ) -> Result<Sight, SightError> {
-    let _turn = Turn::take(domid)?.ok_or(SightError::Busy)?;
+    let _turn = Turn::take(domid, Purpose::Look)?.map_err(SightError::Busy)?;
     let info = host.xen.domain_info(domid)?;
     if info.shutdown_reason.is_some() {
         return Err(SightError::Stopped);

@@ -23,7 +23,7 @@ use crate::migration::policy::adaptive::Settings;
 use crate::migration::{Cancel, Tracking};
 use crate::stream::xend::Token;
 use crate::toolstack::journal::FileJournal;
-use crate::toolstack::migrate::here::{self, Here, PrepareError, Turn};
+use crate::toolstack::migrate::here::{self, Here, Holder, PrepareError, Purpose, Turn};
 use crate::toolstack::migrate::{self, Departure, MigrateError, Report, ask};
 use crate::toolstack::{Host, domain};
 use crate::transport::Peer;
@@ -170,8 +170,8 @@ fn migrate(
     } else {
         control.line(format!("migration sender: {outlook}"));
     }
-    let busy = || Failure::line(format_args!("{} is being migrated already", identity.name));
-    let _turn = Turn::take(domid)?.ok_or_else(busy)?;
+    let _turn = Turn::take(domid, Purpose::Migrate)?
+        .map_err(|holder| Failure::line(format_args!("{} {holder}", identity.name)))?;
     domains::require_running(host, domid, &identity.name)?;
     let departure = Departure {
         domid,
@@ -308,12 +308,20 @@ fn peer(args: &Args, destination: &str, wishes: &Wishes) -> Result<Peer, Failure
 /// Ends a migration that another process carries out.
 fn cancel(host: &Host, domid: Domid, name: &str) -> Result<ExitCode, Failure> {
     const WAIT: Duration = Duration::from_secs(60);
-    let Some(pid) = Turn::holder(domid)? else {
-        return Err(Failure::line(format_args!("{name} is not being migrated")));
+    let holder = Turn::holder(domid)?;
+    let pid = match holder {
+        // A xend of another version need not say what it is at.
+        Some(Holder { pid: Some(pid), purpose: Some(Purpose::Migrate | Purpose::Help) | None }) => {
+            pid
+        }
+        Some(holder) => {
+            return Err(Failure::line(format_args!("{name} is not being migrated: it {holder}")));
+        }
+        None => return Err(Failure::line(format_args!("{name} is not being migrated"))),
     };
     kill(pid, Signal::SIGTERM)?;
     let deadline = Instant::now() + WAIT;
-    while Turn::holder(domid)? == Some(pid) {
+    while Turn::holder(domid)? == holder {
         if Instant::now() > deadline {
             return Err(Failure::line(format_args!(
                 "process {pid} does not stop migrating {name}"

@@ -13,7 +13,7 @@ use crate::hypervisor::types::Domid;
 use crate::hypervisor::xen::xenstore::{Nodes, Watcher};
 use crate::toolstack::Host;
 use crate::toolstack::domain::{self, SUSPEND_REQUEST, request_node};
-use crate::toolstack::migrate::here::Turn;
+use crate::toolstack::migrate::here::{Purpose, Turn};
 
 /// A guest that has not suspended by then will not.
 const LIFETIME: Duration = Duration::from_secs(3600);
@@ -50,12 +50,12 @@ pub fn resume_late(host: &Host, domid: Domid) -> Result<(), MonitorError> {
 /// Resumes a suspended guest, unless somebody is at work on it. True if there is nothing left to do.
 fn try_to_resume(host: &Host, domid: Domid, requests: &mut Requests) -> Result<bool, MonitorError> {
     // Whoever has it has yet to see that the guest is suspended, and resumes it then or asks anew.
-    let turn = Turn::take(domid).map_err(|source| MonitorError::File {
+    let turn = Turn::take(domid, Purpose::Recover).map_err(|source| MonitorError::File {
         operation: "lock",
         path: "the guest".to_owned(),
         source,
     })?;
-    let Some(_turn) = turn else { return requests.any(LOOK_PERIOD) };
+    let Ok(_turn) = turn else { return requests.any(LOOK_PERIOD) };
     if state(host, domid)? != State::Suspended {
         return Ok(false);
     }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub use departure::{ConfigSource, PrepareError, movable, prepare};
 pub use file::{SaveFileError, Saved, create_file, save_to_file};
 pub use incoming::HereIncoming;
-pub use turn::Turn;
+pub use turn::{Holder, Purpose, Turn};
 
 use super::host::{Agent, DestinationHost, Domains, Findings, Found, HostError, SourceHost};
 use crate::error_line::error_line;
@@ -94,8 +94,9 @@ fn failed<E: std::error::Error + Send + Sync + 'static>(
 
 impl Domains for Here<'_> {
     fn hold(&self, domid: Domid) -> Result<Option<Box<dyn Send>>, HostError> {
-        let turn = Turn::take(domid).map_err(failed("cannot lock the guest"))?;
-        Ok(turn.map(|turn| Box::new(turn) as Box<dyn Send>))
+        let turn = Turn::take(domid, Purpose::Recover);
+        let turn = turn.map_err(failed("cannot lock the guest"))?;
+        Ok(turn.ok().map(|turn| Box::new(turn) as Box<dyn Send>))
     }
 
     fn find(&self, uuid: &str) -> Result<Vec<Found>, HostError> {
