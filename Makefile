@@ -24,7 +24,8 @@ help:
 	@echo "make bench     our helper against stock, in pairs; ARGS=--toolstack: xend against xl"
 	@echo "make bench-scan  how fast memory is read and digested here, against a plain copy"
 	@echo "make campaign  to and fro, looking for leaks; memory of the helper; PV guests without shadow"
-	@echo "               paging; log-dirty against digest; all to docs/results"
+	@echo "               paging; log-dirty against digest; busy, stunned and empty guests; what is"
+	@echo "               foretold; the agent; pacing. All to docs/results, in some hours"
 	@echo "make agent     xend-agent for guests, as one static file"
 	@echo "make install   put xend and xend-save-helper under PREFIX (/usr/local)"
 
@@ -69,6 +70,12 @@ campaign: build
 	cargo run --release -q -p scenarios --bin campaign -- memory 1024
 	cargo run --release -q -p scenarios --bin campaign -- digest 30
 	cargo run --release -q -p scenarios --bin campaign -- trackers 5
+	cargo run --release -q -p scenarios --bin campaign -- busy 5
+	cargo run --release -q -p scenarios --bin campaign -- prediction 30
+	cargo run --release -q -p scenarios --bin campaign -- stun 20
+	cargo run --release -q -p scenarios --bin campaign -- agent 5
+	cargo run --release -q -p scenarios --bin campaign -- pacing
+	cargo run --release -q -p scenarios --bin campaign -- empty
 
 check: setup
 	cargo fmt --all --check

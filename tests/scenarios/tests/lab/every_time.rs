@@ -39,5 +39,6 @@ pub(super) const NAMES: &[&str] = &[
     "pv::kill::Sender::given",
     "pv::kill::Receiver::owned",
     "refused::migrate",
+    "probe::pv::sees_the_writer",
     "hostile::receiver",
 ];
