@@ -9,6 +9,9 @@ pub enum Normal {
     Times,
     /// Free memory.
     Load,
+    /// Not a difference of runs: what `xend migrate` has beyond `xl migrate`, which its help tells after all
+    /// that `xl`'s does, and that it can be asked beforehand (`-N`).
+    FurtherOptions,
 }
 
 impl Normal {
@@ -19,6 +22,10 @@ impl Normal {
             Self::Exact => output.to_owned(),
             Self::Times => output.split_inclusive('\n').map(without_times).collect(),
             Self::Load => output.split_inclusive('\n').map(without_load).collect(),
+            Self::FurtherOptions => {
+                let own = output.find("--dry-run ").unwrap_or(output.len());
+                output[..own].replacen("[-vtTfN]", "[-vtTf]", 1).trim_end().to_owned()
+            }
         }
     }
 }
@@ -87,6 +94,16 @@ fn without_load(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn further_options_come_after_those_of_xl() {
+        let xl = "Usage: xl [-vtTf] migrate\n\n-D              Preserve the domain id\n\n";
+        let ours = "Usage: xl [-vtTfN] migrate\n\n-D              Preserve the domain id\n\
+                    --dry-run       Only ask.\n\n";
+        let applied = |text| Normal::FurtherOptions.apply(text);
+        assert_eq!(applied(ours), applied(xl));
+        assert_ne!(applied(&ours.replace("-D  ", "-E  ")), applied(xl));
+    }
 
     #[test]
     fn times_are_taken_out_and_nothing_else() {

@@ -1,7 +1,7 @@
 //! The command lines that are compared.
 
 use scenarios::golden::Line;
-use scenarios::golden::Normal::{self, Exact, Load, Times};
+use scenarios::golden::Normal::{self, Exact, FurtherOptions, Load, Times};
 
 const fn exact(command: &'static str) -> Line {
     Line { command, normal: Exact }
@@ -34,7 +34,7 @@ pub(super) const USAGE: &[Line] = &[
     exact("xl help reboot"),
     exact("xl help console"),
     exact("xl help create"),
-    exact("xl help migrate"),
+    but_for(FurtherOptions, "xl help migrate"),
     exact("xl help save"),
     exact("xl help restore"),
     exact("xl help destroy"),

@@ -157,14 +157,12 @@ impl<H: SourceHost> SourceToolstack for Bridge<'_, H> {
             .write_source(self.record)
             .map_err(|e| ToolstackError::Failed { request, source: e.into() })?;
         self.control.steps.reach(Step::Suspending);
-        // To suspend is work for the guest, and what it writes by that is little. Everything before has
-        // happened at the old pace.
-        let_go(self.host, self.record.domid());
         self.agent.suspending();
         self.clock.stopped = Some(Instant::now());
-        self.host
-            .suspend(self.record.domid(), self.stop)
-            .map_err(|e| ToolstackError::Failed { request, source: e.into() })?;
+        let suspended = self.host.suspend(self.record.domid(), self.stop);
+        // Not before: what a rogue writes between the request and its end would be all that it can.
+        let_go(self.host, self.record.domid());
+        suspended.map_err(|e| ToolstackError::Failed { request, source: e.into() })?;
         self.control.steps.reach(Step::Suspended);
         Ok(())
     }
