@@ -93,7 +93,12 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
         let held_back_pages = order.held_back_pages;
         let mut account = Account {
             report: PassReport { held_back_pages, ..PassReport::default() },
-            progress: Progress { stage, done_pages: 0, total_pages: order.len_pages() },
+            progress: Progress {
+                stage,
+                done_pages: 0,
+                data_pages: 0,
+                total_pages: order.len_pages(),
+            },
             busy: Duration::ZERO,
             started,
         };
@@ -345,5 +350,6 @@ fn settle(
     account.report.owed_pages += done.owed.len() as u64;
     account.report.read_pages += done.read_pages;
     account.progress.done_pages += done.pages.len() as u64;
+    account.progress.data_pages += done.data_pages;
     account.busy += done.reading;
 }
