@@ -179,7 +179,13 @@ mod tests {
     use super::*;
 
     fn progress(round: u32, done_pages: u64) -> Progress {
-        Progress { stage: Stage::PreCopy { round }, done_pages, total_pages: 1000, sent_bytes: 0 }
+        Progress {
+            stage: Stage::PreCopy { round },
+            done_pages,
+            data_pages: done_pages,
+            total_pages: 1000,
+            sent_bytes: 0,
+        }
     }
 
     #[test]
@@ -202,8 +208,13 @@ mod tests {
             "pre-copy, round 2: 250 of 1000 pages (25%), 1.0 MiB/s, 3 s left"
         );
         assert_eq!(in_words(&progress(0, 0), None), "pre-copy, round 0: 0 of 1000 pages (0%)");
-        let received =
-            Progress { stage: Stage::Receiving, done_pages: 512, total_pages: 0, sent_bytes: 0 };
+        let received = Progress {
+            stage: Stage::Receiving,
+            done_pages: 512,
+            data_pages: 512,
+            total_pages: 0,
+            sent_bytes: 0,
+        };
         assert_eq!(in_words(&received, None), "received 2 MiB");
     }
 

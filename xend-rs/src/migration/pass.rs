@@ -98,6 +98,7 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
             progress: Progress {
                 stage,
                 done_pages: 0,
+                data_pages: 0,
                 total_pages: order.len_pages(),
                 sent_bytes: self.outgoing.sent_bytes(),
             },
@@ -362,5 +363,6 @@ fn settle(
     account.report.owed_pages += done.owed.len() as u64;
     account.report.read_pages += done.read_pages;
     account.progress.done_pages += done.pages.len() as u64;
+    account.progress.data_pages += done.data_pages;
     account.busy += done.reading;
 }

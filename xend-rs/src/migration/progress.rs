@@ -23,6 +23,8 @@ pub struct Progress {
     pub stage: Stage,
     /// Pages of this stage that are done.
     pub done_pages: u64,
+    /// Those of them whose contents travelled.
+    pub data_pages: u64,
     /// Pages that this stage has in all, as known now.
     pub total_pages: u64,
     /// Bytes that have travelled, as far as is known here, since the transfer began.

@@ -177,6 +177,7 @@ impl<G: DestinationGuest, T: DestinationToolstack, R: Read> Restore<'_, G, T, R>
         self.toolstack.progress(&Progress {
             stage: Stage::Receiving,
             done_pages: self.report.data_pages,
+            data_pages: self.report.data_pages,
             // How many will come is not known on this side.
             total_pages: 0,
             sent_bytes: self.report.data_pages * PAGE_SIZE as u64,

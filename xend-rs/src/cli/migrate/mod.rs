@@ -173,6 +173,11 @@ fn migrate(
     let _turn = Turn::take(domid, Purpose::Migrate)?
         .map_err(|holder| Failure::line(format_args!("{} {holder}", identity.name)))?;
     domains::require_running(host, domid, &identity.name)?;
+    // Whoever listens for TCP is a xend, which answers.
+    let answer_wait = match peer {
+        Peer::Tcp(_) => wishes.peer_timeout,
+        Peer::Command(_) => ANSWER_WAIT.min(wishes.peer_timeout),
+    };
     let departure = Departure {
         domid,
         config: config.to_json().into_bytes(),
@@ -184,7 +189,7 @@ fn migrate(
         rounds,
         verify: wishes.verify,
         limit: wishes.peer_timeout,
-        answer_wait: ANSWER_WAIT.min(wishes.peer_timeout),
+        answer_wait,
         identity,
     };
     let stop = Cancel::default();

@@ -73,6 +73,19 @@ impl Track {
         Some((after - before) as f64 / (ended - began).as_secs_f64())
     }
 
+    /// What was done in each second from `from` on, with `-` where there were no two answers.
+    pub(super) fn each_second(&self, from: Instant) -> String {
+        let end = self.samples.last().map_or(from, |&(at, _)| at);
+        let mut words = Vec::new();
+        let mut at = from;
+        while at < end {
+            let next = at + Duration::from_secs(1);
+            words.push(self.rate(at, next).map_or("-".to_owned(), |rate| format!("{rate:.0}")));
+            at = next;
+        }
+        words.join(" ")
+    }
+
     /// How long after `since` the process runs again and goes on to, as it did when it did `free` in a
     /// second. `None` if it does not.
     pub(super) fn runs_again(&self, since: Instant, free: f64) -> Option<Duration> {
@@ -120,6 +133,9 @@ mod tests {
         assert_eq!(track.rate(began + MS * 50, began + MS * 450), Some(200.0));
         assert_eq!(track.rate(began + MS * 450, began + MS * 600), None);
         assert_eq!(track.rate(began + MS * 600, began + MS * 900), None);
+        let track = self::track(began, &[(100, 50), (600, 100), (2100, 200), (2200, 220)]);
+        assert_eq!(track.each_second(began), "100 - 200");
+        assert_eq!(Track::default().each_second(began), "");
     }
 
     #[test]

@@ -246,6 +246,14 @@ impl Sight {
             Some(track.rate(*set_out, until)? / track.rate(first, *set_out)?)
         };
         let free_rogue = rogue.rate(first, *set_out)?;
+        let after = |at: Instant| (at - *set_out).as_secs_f64();
+        println!(
+            "  stopped at {:.1} s, arrived at {:.1} s; each second, rogue: {}; reader: {}",
+            after(stopped),
+            after(arrived),
+            rogue.each_second(*set_out),
+            reader.each_second(*set_out),
+        );
         // One that does not come back at all is not seen to within the time that is looked.
         let release =
             rogue.runs_again(arrived, free_rogue).map_or(f64::INFINITY, |it| it.as_secs_f64());

@@ -134,6 +134,7 @@ mod tests {
             let progress = Progress {
                 stage: Stage::PreCopy { round: 0 },
                 done_pages: 0,
+                data_pages: 0,
                 total_pages: 20_000,
                 sent_bytes: 1_000_000 + at_ms * 4000,
             };
