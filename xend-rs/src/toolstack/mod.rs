@@ -9,6 +9,7 @@ pub mod announce;
 pub mod config;
 pub mod devices;
 pub mod domain;
+mod domid_files;
 mod durable;
 mod file_lock;
 pub mod fuzz;

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::hypervisor::types::Domid;
 use crate::hypervisor::xen::XenSource;
@@ -14,6 +14,7 @@ use crate::migration::Cancel;
 use crate::migration::policy::CpuShare;
 use crate::migration::probe::{Census, Probe, ProbeError, ProbeOptions, census, probe};
 use crate::toolstack::Host;
+use crate::toolstack::domid_files::domids_in;
 use crate::toolstack::migrate::here::{Holder, Purpose, Turn};
 use crate::toolstack::stun::{self, Stun, StunError};
 
@@ -140,17 +141,6 @@ impl Note {
 
     /// The domains that there are notes of. They do not outlive the host.
     fn all() -> io::Result<Vec<Domid>> {
-        let entries = match fs::read_dir(FOLDER) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut found = Vec::new();
-        for entry in entries {
-            let name = entry?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_prefix("probe-")?.parse().ok());
-            found.extend(number.map(Domid));
-        }
-        Ok(found)
+        domids_in(Path::new(FOLDER), "probe-", "")
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hypervisor::types::Domid;
 use crate::toolstack::config::Uuid;
+use crate::toolstack::domid_files::domids_in;
 use crate::toolstack::durable;
 
 const FOLDER: &str = "/var/lib/xend/stun";
@@ -86,18 +87,6 @@ impl Records {
 
     /// The domains that there are records of, by their ids.
     pub(super) fn list(&self) -> io::Result<Vec<Domid>> {
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut found = Vec::new();
-        for entry in entries {
-            let name = entry?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse().ok());
-            found.extend(number.map(Domid));
-        }
-        found.sort_unstable();
-        Ok(found)
+        domids_in(&self.folder, "", ".json")
     }
 }
