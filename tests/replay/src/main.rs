@@ -45,6 +45,8 @@ fn main() -> anyhow::Result<()> {
     }
     let settings = Settings {
         downtime_target: Duration::from_millis(options.downtime),
+        // A trace ends with the last thing that the guest does: it writes nothing to say farewell.
+        suspend_pages: 0,
         ..Settings::default()
     };
     let (policy, probe) = (Adaptive::new(settings), Duration::from_millis(options.probe));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use std::{fs, process};
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::toolstack::journal::now_s;
 use crate::toolstack::migrate::Report;
@@ -34,8 +34,8 @@ fn keep_in(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     forget_oldest(folder)
 }
 
-/// What a stop lately took besides the last pass, in migrations to this peer, or to whatever peer if none
-/// is named: the middle one of the last few. `None` where there are none.
+/// What a stop lately took besides sending memory, in migrations to this peer, or to whatever peer if
+/// none is named: the middle one of the last few. `None` where there are none.
 pub(super) fn stop_without_memory(peer: Option<&str>) -> Option<Duration> {
     stop_without_memory_in(Path::new(FOLDER), peer)
 }
@@ -43,17 +43,43 @@ pub(super) fn stop_without_memory(peer: Option<&str>) -> Option<Duration> {
 fn stop_without_memory_in(folder: &Path, peer: Option<&str>) -> Option<Duration> {
     let reports = by_age(folder).ok()?;
     let told = |(_, path): &(SystemTime, PathBuf)| {
-        let report: Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
-        let is_like_it =
-            peer.is_none_or(|peer| report["peer"] == peer) && report["outcome"] == "migrated";
-        let steps = report["source"].as_array()?;
-        let last_pass = steps.iter().find(|step| step["step"] == "last pass")?["ms"].as_f64()?;
-        let rest_ms = report["stopped_ms"].as_f64()? - last_pass;
-        (is_like_it && (0.0..3_600_000.0).contains(&rest_ms)).then_some(rest_ms)
+        let told: Told = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
+        let is_like_it = peer.is_none_or(|peer| told.peer == peer) && told.outcome == "migrated";
+        told.stop_without_memory_ms().filter(|_| is_like_it)
     };
     let mut rests_ms: Vec<f64> = reports.iter().rev().filter_map(told).take(LATELY).collect();
     rests_ms.sort_by(f64::total_cmp);
     rests_ms.get(rests_ms.len() / 2).map(|ms| Duration::from_secs_f64(ms / 1000.0))
+}
+
+/// What is read of a report.
+#[derive(Deserialize)]
+struct Told {
+    peer: String,
+    outcome: String,
+    stopped_ms: Option<f64>,
+    passes: Vec<ToldPass>,
+}
+
+#[derive(Deserialize)]
+struct ToldPass {
+    data_pages: f64,
+    ms: f64,
+}
+
+impl Told {
+    /// The last pass is written into queues, and is under way for longer than that takes: for as long
+    /// as the link takes for so many pages, which the largest of the live rounds shows.
+    fn stop_without_memory_ms(&self) -> Option<f64> {
+        let (last, live) = self.passes.split_last()?;
+        let ms_per_page = live
+            .iter()
+            .max_by(|a, b| a.data_pages.total_cmp(&b.data_pages))
+            .filter(|largest| largest.data_pages >= 1.0)
+            .map_or(0.0, |largest| largest.ms / largest.data_pages);
+        let rest_ms = self.stopped_ms? - last.ms.max(last.data_pages * ms_per_page);
+        (rest_ms < 3_600_000.0).then_some(rest_ms.max(0.0))
+    }
 }
 
 /// The reports there are, oldest first.
@@ -105,7 +131,8 @@ mod tests {
             let path = folder.path().join(format!("{age_s}.json"));
             let text = format!(
                 "{{\"peer\":\"{peer}\",\"outcome\":\"{outcome}\",\"stopped_ms\":{stopped_ms},\
-                 \"source\":[{{\"step\":\"last pass\",\"ms\":100}}]}}"
+                 \"passes\":[{{\"data_pages\":5000,\"ms\":10000}},\
+                 {{\"data_pages\":40,\"ms\":9}},{{\"data_pages\":50,\"ms\":20}}]}}"
             );
             fs::write(&path, text).unwrap();
             let changed = SystemTime::now() - Duration::from_secs(age_s);
@@ -118,6 +145,31 @@ mod tests {
         // Of 400, 500, 4900, 300 and 9000.
         assert_eq!(stop_without_memory_in(folder.path(), None), expected);
         assert_eq!(stop_without_memory_in(Path::new("/nonexistent"), None), None);
+    }
+
+    /// Passes as pages and milliseconds.
+    fn rest_ms(stopped_ms: f64, passes: &[(f64, f64)]) -> Option<f64> {
+        let passes = passes.iter().map(|&(data_pages, ms)| ToldPass { data_pages, ms }).collect();
+        let told = Told {
+            peer: "there".to_owned(),
+            outcome: "migrated".to_owned(),
+            stopped_ms: Some(stopped_ms),
+            passes,
+        };
+        told.stop_without_memory_ms()
+    }
+
+    #[test]
+    fn pages_on_their_way_are_no_part_of_what_a_stop_takes_anyway() {
+        // 300 pages at 1000 pages/s, of which a queue took most at once.
+        assert_eq!(rest_ms(700.0, &[(20_000.0, 20_000.0), (300.0, 30.0)]), Some(400.0));
+        // All memory read once more, and little sent.
+        assert_eq!(rest_ms(700.0, &[(20_000.0, 20_000.0), (300.0, 500.0)]), Some(200.0));
+        // Nothing but the last pass.
+        assert_eq!(rest_ms(700.0, &[(20_000.0, 600.0)]), Some(100.0));
+        assert_eq!(rest_ms(700.0, &[(0.0, 5.0), (300.0, 30.0)]), Some(670.0));
+        assert_eq!(rest_ms(700.0, &[(20_000.0, 20_000.0), (900.0, 30.0)]), Some(0.0));
+        assert_eq!(rest_ms(700.0, &[]), None);
     }
 
     #[test]

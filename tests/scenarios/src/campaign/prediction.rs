@@ -1,5 +1,7 @@
 //! What xend says before a migration, beside what came of it, for writers and links of many kinds.
 
+use std::fs;
+
 use anyhow::{Context, Result, ensure};
 use lab::{Guest, GuestKind, GuestSpec, HostSpec, Hypervisor, WorkloadSpec};
 use serde_json::Value;
@@ -8,6 +10,7 @@ use crate::clean;
 use crate::compare::{markdown, table};
 use crate::comparison::measure_toolstack;
 use crate::machine::Circumstances;
+use crate::programs::workspace;
 use crate::rig::{Ground, Place, Rig};
 use crate::row;
 use crate::statistics::Spread;
@@ -124,6 +127,7 @@ fn migrate(rig: &Rig, guest: &Guest, from: Place, mix: (u32, f64, u32)) -> Resul
     rig.lab().link().shape(Some(link_mbit))?;
     let run = measure_toolstack(rig, guest, from, Toolstack::Xend, "")?;
     let report = run.report.context("xend kept no report")?;
+    keep_aside(&report)?;
     let foretold = &report["prediction"];
     let number = |from: &Value, name: &str| {
         from[name].as_f64().with_context(|| format!("the report has no {name}: {report}"))
@@ -137,6 +141,14 @@ fn migrate(rig: &Rig, guest: &Guest, from: Place, mix: (u32, f64, u32)) -> Resul
         foretold_stop_ms: number(foretold, "stopped_ms")?,
         stop_ms: number(&report, "stopped_ms")?,
     })
+}
+
+/// The whole report, for who wants to know why something was foretold wrongly.
+fn keep_aside(report: &Value) -> Result<()> {
+    let folder = workspace().join("target/prediction");
+    fs::create_dir_all(&folder)?;
+    let name = format!("{}.json", report["started_s"]);
+    Ok(fs::write(folder.join(name), report.to_string())?)
 }
 
 fn rows(runs: &[Run]) -> Vec<Vec<String>> {

@@ -98,8 +98,10 @@ fn by_digest_a_stop_is_a_look_at_all_memory_longer() {
 fn what_is_foretold_is_what_the_policy_would_do() {
     with_account(Tracking::LogDirty, |account| {
         for Predicted { link_mbit, prediction, least_downtime } in &account.predictions {
-            // The writer is slower than the slowest of the links.
-            assert_eq!(prediction.ends, Some(Why::DowntimeMet), "{link_mbit}: {prediction:?}");
+            // The writer is slower than the slowest of the links. What a guest writes on its way into
+            // suspension takes 85 ms of that one, and too much of the target.
+            let ends = if *link_mbit > 100 { Why::DowntimeMet } else { Why::NoProgress };
+            assert_eq!(prediction.ends, Some(ends), "{link_mbit}: {prediction:?}");
             assert!(prediction.downtime <= account.downtime, "{link_mbit}: {prediction:?}");
             assert!((STOP..=prediction.downtime).contains(least_downtime), "{link_mbit}");
             assert!(prediction.sent_pages >= account.pages, "{link_mbit}: {prediction:?}");

@@ -29,6 +29,8 @@ pub struct Journey {
     pub fixed_stop: Duration,
     /// How long the guest still writes once it was decided to stop.
     pub suspend_delay: Duration,
+    /// Pages that the guest writes on its way into suspension.
+    pub suspend_pages: u64,
     /// Whether pages that are written again in a round are put off.
     pub puts_off: bool,
     /// How long it takes to read all memory, where nobody notes writes: each round does that to find
@@ -40,8 +42,9 @@ impl Journey {
     /// Of so many pages over this link, with the costs of a stop that the policy goes by, where writes
     /// are noted.
     pub fn new(memory_pages: u64, link: Rate, settings: &Settings) -> Self {
-        let Settings { fixed_stop, suspend_delay, puts_off, .. } = *settings;
-        Self { memory_pages, link, fixed_stop, suspend_delay, puts_off, scan: None }
+        let Settings { fixed_stop, suspend_delay, suspend_pages, puts_off, .. } = *settings;
+        let scan = None;
+        Self { memory_pages, link, fixed_stop, suspend_delay, suspend_pages, puts_off, scan }
     }
 }
 
@@ -230,14 +233,15 @@ impl Model<'_> {
 
     /// What is unsent after the last round, and what is written until the guest stands still.
     fn last_pass_pages(&self, last: &Round) -> u64 {
-        let unsent = last.unsent_pages as f64;
+        let (unsent, besides) = (last.unsent_pages as f64, self.journey.suspend_pages as f64);
         if self.journey.scan.is_some() {
             let since =
                 last.duration.as_secs_f64() / 2.0 + self.journey.suspend_delay.as_secs_f64();
-            return self.dirtied(since, last.cpu_share).max(unsent).round() as u64;
+            return (besides + self.dirtied(since, last.cpu_share).max(unsent)).round() as u64;
         }
         let late = self.dirtied(self.journey.suspend_delay.as_secs_f64(), last.cpu_share);
-        (unsent + late * (1.0 - unsent / self.working_set).max(0.0)).round() as u64
+        let late = late * (1.0 - unsent / self.working_set).max(0.0);
+        (besides + unsent + late).round() as u64
     }
 }
 
@@ -274,10 +278,12 @@ mod tests {
     #[test]
     fn a_quiet_guest_takes_one_round_and_a_fixed_stop() {
         let prediction = predicted(&Adaptive::default(), &DirtyCurve::default(), true);
-        assert_eq!((prediction.rounds, prediction.last_pass_pages), (1, 0));
-        assert_eq!(prediction.sent_pages, MEMORY_PAGES);
-        assert_eq!(prediction.downtime, Settings::FIXED_STOP);
-        let total = LINK.time_for(MEMORY_PAGES * PAGE_BYTES) + Settings::FIXED_STOP;
+        let farewell = Settings::SUSPEND_PAGES;
+        assert_eq!((prediction.rounds, prediction.last_pass_pages), (1, farewell));
+        assert_eq!(prediction.sent_pages, MEMORY_PAGES + farewell);
+        let downtime = Settings::FIXED_STOP + LINK.time_for(farewell * PAGE_BYTES);
+        assert_eq!(prediction.downtime, downtime);
+        let total = LINK.time_for(MEMORY_PAGES * PAGE_BYTES) + downtime;
         assert!(prediction.total.abs_diff(total) < Duration::from_millis(1), "{prediction}");
     }
 
@@ -340,7 +346,8 @@ mod tests {
         assert_eq!((noted.rounds, read.rounds), (1, 2), "{read:?}");
         assert_eq!(read.downtime, noted.downtime + scan, "{read:?}");
         assert!(read.total >= noted.total.max(scan) + scan + scan, "{read:?}");
-        assert_eq!((read.sent_pages, read.last_pass_pages), (MEMORY_PAGES, 0));
+        let farewell = Settings::SUSPEND_PAGES;
+        assert_eq!((read.sent_pages, read.last_pass_pages), (MEMORY_PAGES + farewell, farewell));
         let busy = predicted(&even(0.5), Some(scan), false);
         assert!(busy.ends.is_some() && busy.downtime > read.downtime, "{busy:?}");
         // Written since the middle of the last round, and until the guest has heard of the stop.

@@ -131,9 +131,10 @@ impl<'a> Estimate<'a> {
 
     /// What the guest writes, besides `unsent` pages, until it has heard that it is to stop.
     fn written_before_the_stop(&self, unsent: f64) -> f64 {
-        let Some(writes) = self.writes else { return 0.0 };
+        let besides = self.settings.suspend_pages as f64;
+        let Some(writes) = self.writes else { return besides };
         let seconds = self.settings.suspend_delay.as_secs_f64() * share(self.last.cpu_share);
-        writes.pages_in(seconds) * (1.0 - unsent / writes.working_set_pages).max(0.0)
+        besides + writes.pages_in(seconds) * (1.0 - unsent / writes.working_set_pages).max(0.0)
     }
 
     /// Pages that another round of `unsent` pages will send, at no more than `limit`, with the guest

@@ -25,6 +25,8 @@ pub struct Settings {
     pub fixed_stop: Duration,
     /// How long the guest still writes once it was decided to stop: until it has heard of it.
     pub suspend_delay: Duration,
+    /// Pages that the guest writes on its way into suspension, whatever it did before.
+    pub suspend_pages: u64,
     /// Whether the engine puts off pages that it finds written again: a round then sends fewer than
     /// there are, which is predicted. Of no matter where nobody notes writes.
     pub puts_off: bool,
@@ -37,6 +39,9 @@ impl Settings {
     pub const FIXED_STOP: Duration = Duration::from_millis(100);
     /// A guest that is busy hears of a request to suspend about so late.
     pub const SUSPEND_DELAY: Duration = Duration::from_millis(50);
+    /// What the last pass of an idle Linux guest of one vCPU finds: its kernel freezes what runs and
+    /// says farewell to each device.
+    pub const SUSPEND_PAGES: u64 = 256;
 }
 
 impl Default for Settings {
@@ -50,6 +55,7 @@ impl Default for Settings {
             stun: Stun::Off,
             fixed_stop: Self::FIXED_STOP,
             suspend_delay: Self::SUSPEND_DELAY,
+            suspend_pages: Self::SUSPEND_PAGES,
             puts_off: true,
         }
     }

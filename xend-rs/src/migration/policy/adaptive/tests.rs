@@ -33,7 +33,8 @@ fn decide(settings: Settings, rounds: &[Round]) -> Decision {
 
 #[test]
 fn it_stops_as_soon_as_the_rest_fits_into_the_target() {
-    let settings = Settings { suspend_delay: Duration::ZERO, ..Settings::default() };
+    let settings =
+        Settings { suspend_delay: Duration::ZERO, suspend_pages: 0, ..Settings::default() };
     // A link that is five in a hundred slower must do.
     let affordable = pages_in((settings.downtime_target - settings.fixed_stop).mul_f64(0.95));
     let met = Decision::StopAndCopy(Why::DowntimeMet);
@@ -46,6 +47,10 @@ fn it_stops_as_soon_as_the_rest_fits_into_the_target() {
     // What is still written until the guest stands still counts, too.
     let late = Settings { suspend_delay: Duration::from_millis(50), ..settings };
     assert!(matches!(decide(late, &[round(100_000, affordable - 2)]), Decision::Continue(_)));
+    let farewell = Settings { suspend_pages: 100, ..settings };
+    let just = [round(100_000, affordable - 98)];
+    assert!(matches!(decide(farewell, &just), Decision::Continue(_)));
+    assert_eq!(decide(farewell, &[round(100_000, affordable - 102)]), met);
 }
 
 #[test]
@@ -84,6 +89,7 @@ fn a_target_within_reach_is_met_however_little_room_it_leaves() {
     let settings = Settings {
         downtime_target: Duration::from_millis(300),
         fixed_stop: Duration::from_millis(290),
+        suspend_pages: 0,
         ..Settings::default()
     };
     let left = pages_in(Duration::from_millis(25));
@@ -252,29 +258,32 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         prop::option::of((time(), then).prop_map(|(after, then)| TimeLimit { after, then }));
     let floor = (0..=255u8).prop_map(|p| Stun::Allowed { floor: CpuShare::percent(p) });
     let stun = prop_oneof![Just(Stun::Off), floor];
-    (rate(), rate(), time(), time_limit, stun, time(), time(), any::<bool>()).prop_map(
-        |(
-            bandwidth_min,
-            bandwidth_max,
-            downtime_target,
-            time_limit,
-            stun,
-            fixed_stop,
-            delay,
-            puts_off,
-        )| {
-            Settings {
+    (rate(), rate(), time(), time_limit, stun, time(), time(), any::<u64>(), any::<bool>())
+        .prop_map(
+            |(
                 bandwidth_min,
                 bandwidth_max,
                 downtime_target,
                 time_limit,
                 stun,
                 fixed_stop,
-                suspend_delay: delay,
+                delay,
+                suspend_pages,
                 puts_off,
-            }
-        },
-    )
+            )| {
+                Settings {
+                    bandwidth_min,
+                    bandwidth_max,
+                    downtime_target,
+                    time_limit,
+                    stun,
+                    fixed_stop,
+                    suspend_delay: delay,
+                    suspend_pages,
+                    puts_off,
+                }
+            },
+        )
 }
 
 proptest! {
