@@ -5,10 +5,15 @@
 //! ends is the writable working set.
 
 mod saturation;
+mod unseen;
 
 use std::time::Duration;
 
 pub use saturation::{Sample, Saturation};
+pub use unseen::Unseen;
+
+/// What was told of pages unseen is believed for so many doublings of the time that was looked at.
+const FORETOLD_DOUBLINGS: u32 = 6;
 
 /// A point of the curve.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +28,7 @@ pub struct Point {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DirtyCurve {
     points: Vec<Point>,
+    unseen: Option<Unseen>,
 }
 
 impl DirtyCurve {
@@ -37,7 +43,12 @@ impl DirtyCurve {
             most = most.max(point.pages);
             point.pages = most;
         }
-        Self { points }
+        Self { points, unseen: None }
+    }
+
+    /// The same, with what is known of its course after the last point.
+    pub fn with_unseen(self, unseen: Option<Unseen>) -> Self {
+        Self { unseen, ..self }
     }
 
     /// What it was made of, by growing windows.
@@ -45,8 +56,20 @@ impl DirtyCurve {
         &self.points
     }
 
-    /// Distinct pages written in `time`: in between the points a straight line, after the last of them
-    /// as the fitted [shape](Self::saturation) goes on.
+    /// The points, and as many more as can be foretold, each of twice the time of the one before.
+    pub fn points_and_foretold(&self) -> Vec<Point> {
+        let mut points = self.points.clone();
+        if let (Some(last), Some(_)) = (self.points.last(), self.unseen) {
+            points.extend((1..=FORETOLD_DOUBLINGS).map(|doublings| {
+                let window = last.window * (1 << doublings);
+                Point { window, pages: self.pages_in(window) }
+            }));
+        }
+        points
+    }
+
+    /// Distinct pages written in `time`: in between the points a straight line; after the last of them
+    /// as what was told of pages unseen has it, or else as the fitted [shape](Self::saturation) goes on.
     pub fn pages_in(&self, time: Duration) -> f64 {
         let at = self.points.partition_point(|point| point.window < time);
         let Some(&right) = self.points.get(at) else { return self.pages_after_the_last(time) };
@@ -58,6 +81,9 @@ impl DirtyCurve {
 
     fn pages_after_the_last(&self, time: Duration) -> f64 {
         let Some(last) = self.points.last() else { return 0.0 };
+        if let Some(unseen) = self.unseen {
+            return last.pages + unseen.pages_in((time - last.window).as_secs_f64());
+        }
         let Some(shape) = self.saturation() else { return last.pages };
         let [measured, fitted, wanted] = [
             last.pages,
@@ -74,15 +100,18 @@ impl DirtyCurve {
             pages: point.pages,
             weight: 1.0,
         };
-        Saturation::fit(&self.points.iter().map(sample).collect::<Vec<_>>())
+        Saturation::fit(&self.points_and_foretold().iter().map(sample).collect::<Vec<_>>())
     }
 
     /// The writable working set, in pages: where the curve ends. `None` where it was not followed long
     /// enough to tell, which is to half of that.
     pub fn working_set(&self) -> Option<f64> {
         let most = self.points.last()?.pages;
-        let Some(shape) = self.saturation() else { return Some(0.0) };
-        (most >= shape.working_set_pages / 2.0).then_some(shape.working_set_pages)
+        let end = match (self.unseen, self.saturation()) {
+            (Some(unseen), _) => most + unseen.pages,
+            (None, shape) => shape.map_or(0.0, |shape| shape.working_set_pages),
+        };
+        (most >= end / 2.0).then_some(end)
     }
 
     /// How fast pages are dirtied at first, in pages per second: the slope at the origin.
@@ -110,6 +139,23 @@ mod tests {
         assert!((rising.working_set().unwrap() - 200.0).abs() < 10.0);
         assert!((rising.pages_per_s() - 1386.0).abs() < 70.0);
         assert_eq!(DirtyCurve::default().pages_in(ms(100)), 0.0);
+    }
+
+    #[test]
+    fn what_is_unseen_is_how_it_goes_on() {
+        let ms = Duration::from_millis;
+        let point = |window, pages| Point { window: ms(window), pages };
+        let unseen = Unseen { pages: 100.0, pages_per_s: 100.0 };
+        let points = vec![point(500, 120.0), point(1000, 200.0)];
+        let curve = DirtyCurve::new(points).with_unseen(Some(unseen));
+        assert_eq!(curve.pages_in(ms(1000)), 200.0);
+        assert!((curve.pages_in(ms(2000)) - 263.2).abs() < 0.1);
+        assert!((curve.pages_in(Duration::from_secs(60)) - 300.0).abs() < 0.1);
+        assert_eq!(curve.working_set(), Some(300.0));
+        assert_eq!(curve.points().len(), 2);
+        let all = curve.points_and_foretold();
+        assert_eq!((all[2].window, all[7].window), (ms(2000), ms(64_000)));
+        assert_eq!(DirtyCurve::default().with_unseen(Some(unseen)).points_and_foretold(), []);
     }
 
     #[test]

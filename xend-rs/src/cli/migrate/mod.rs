@@ -208,11 +208,16 @@ fn migrate(
     end(&report, result, wishes)
 }
 
+/// What of the downtime asked for is kept for what nobody has measured yet: a stop between these two
+/// hosts, without any memory to send.
+const UNMEASURED_SHARE: f64 = 0.25;
+
 /// What the rounds keep to, with what a stop has cost lately.
 fn rounds_to(peer: &Peer, wishes: &Wishes) -> Result<Settings, Failure> {
     let settings = wishes.rounds.settings()?;
-    let fixed_stop = reports::stop_without_memory(Some(&peer.to_string()));
-    Ok(Settings { fixed_stop: fixed_stop.unwrap_or(settings.fixed_stop), ..settings })
+    let unmeasured = settings.downtime_target.mul_f64(UNMEASURED_SHARE).max(settings.fixed_stop);
+    let fixed_stop = reports::stop_without_memory(Some(&peer.to_string())).unwrap_or(unmeasured);
+    Ok(Settings { fixed_stop, ..settings })
 }
 
 /// In xl's words, where it has some.

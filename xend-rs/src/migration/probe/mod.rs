@@ -11,7 +11,6 @@
 
 mod census;
 mod windows;
-mod working_set;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -101,7 +100,7 @@ impl Probe {
     /// Pages that the guest would write if it were watched for ever, if the curve has bent far enough
     /// to tell.
     pub fn working_set_pages(&self) -> Option<f64> {
-        working_set::estimate(&self.curve)
+        self.curve.working_set()
     }
 }
 

@@ -6,7 +6,7 @@ use super::{HOT_SHARE, HOTTEST, Probe};
 use crate::hypervisor::PfnSet;
 use crate::hypervisor::types::Pfn;
 use crate::migration::Tracking;
-use crate::migration::dirty_curve::{DirtyCurve, Point};
+use crate::migration::dirty_curve::{DirtyCurve, Point, Unseen};
 
 /// A page that is written again and again.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -107,7 +107,16 @@ impl Windows {
         let mut points: Vec<Point> = self.levels.iter().map(Level::point).collect();
         // All of it, which need not be a power of two.
         points.push(Point { window: self.length, pages: self.written.len_pfns() as f64 });
-        DirtyCurve::new(points)
+        DirtyCurve::new(points).with_unseen(self.unseen())
+    }
+
+    fn unseen(&self) -> Option<Unseen> {
+        let (mut once, mut twice) = (0, 0);
+        for (_, count) in self.counts.iter() {
+            once += u64::from(count == 1);
+            twice += u64::from(count == 2);
+        }
+        Unseen::told_by(self.windows, self.length, once, twice)
     }
 
     fn hot(&self) -> (u64, Vec<HotPage>) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::{CpuShare, History, Round};
 use super::Settings;
 use crate::hypervisor::types::PAGE_SIZE;
-use crate::migration::dirty_curve::{Sample, Saturation};
+use crate::migration::dirty_curve::{DirtyCurve, Sample, Saturation};
 use crate::migration::rate::Rate;
 
 /// What a page takes on the wire: its contents and the 8 bytes that say which it is.
@@ -256,7 +256,7 @@ fn samples(history: &History<'_>, next_seconds: f64) -> Vec<Sample> {
         let (pages, weight) = (pages as f64, AGEING.powi(age as i32));
         samples.push(Sample { seconds, pages, weight });
     }
-    let points = history.probe.map_or(&[][..], |curve| curve.points());
+    let points = history.probe.map(DirtyCurve::points_and_foretold).unwrap_or_default();
     let weight = PROBE_WEIGHT * AGEING.powi(rounds.len() as i32 - 1) / points.len().max(1) as f64;
     samples.extend(points.iter().map(|point| Sample {
         seconds: point.window.as_secs_f64(),
