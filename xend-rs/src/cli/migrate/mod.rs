@@ -33,12 +33,7 @@ const TCP: &str = "tcp://";
 const ANSWER_WAIT: Duration = Duration::from_secs(3);
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let mut options = args.options(wishes::SHORT, wishes::LONG);
-    let mut wishes = Wishes { dry_run: args.global.dry_run, ..Wishes::default() };
-    while let Some(given) = options.next()? {
-        wishes.take(&given)?;
-    }
-    let operands = options.operands(if wishes.cancel { 1 } else { 2 })?;
+    let (wishes, operands) = Wishes::read(args)?;
     let host = Host::open()?;
     let domid = domains::domid(domains::find(&host, operands[0])?);
     if wishes.cancel {
@@ -91,6 +86,7 @@ fn migrate(
         check_only: wishes.dry_run,
         tracking: wishes.tracking,
         rounds,
+        agent: wishes.agent,
         verify: wishes.verify,
         limit: wishes.peer_timeout,
         answer_wait,

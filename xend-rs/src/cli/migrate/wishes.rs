@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::rounds::{self, RoundOptions};
+use crate::cli::args::Args;
 use crate::cli::failure::Failure;
 use crate::cli::options::{Given, Long};
 use crate::migration::Tracking;
@@ -17,8 +18,9 @@ const PLAIN_TCP: u8 = 6;
 const PEER_TIMEOUT: u8 = 7;
 const CANCEL: u8 = 8;
 const TRACKING: u8 = 9;
+const NO_AGENT: u8 = 10;
 /// The options that xl has.
-pub(super) const SHORT: &str = "FC:s:epD";
+const SHORT: &str = "FC:s:epD";
 /// Those with names, most of which it has not.
 pub(super) const LONG: &[Long] = &[
     Long::flag("live", LIVE),
@@ -30,6 +32,7 @@ pub(super) const LONG: &[Long] = &[
     Long::with_value("peer-timeout", PEER_TIMEOUT),
     Long::flag("cancel", CANCEL),
     Long::with_value("tracking", TRACKING),
+    Long::flag("no-agent", NO_AGENT),
     Long::with_value("bandwidth-min", rounds::BANDWIDTH_MIN),
     Long::with_value("bandwidth-max", rounds::BANDWIDTH_MAX),
     Long::with_value("downtime", rounds::DOWNTIME),
@@ -56,6 +59,8 @@ pub(super) struct Wishes {
     pub(super) verify: bool,
     pub(super) tracking: Tracking,
     pub(super) rounds: RoundOptions,
+    /// The guest's agent is to be told.
+    pub(super) agent: bool,
     pub(super) dry_run: bool,
     pub(super) json: bool,
     pub(super) report: Option<PathBuf>,
@@ -76,6 +81,7 @@ impl Default for Wishes {
             verify: false,
             tracking: Tracking::Auto,
             rounds: RoundOptions::default(),
+            agent: true,
             dry_run: false,
             json: false,
             report: None,
@@ -87,11 +93,22 @@ impl Default for Wishes {
 }
 
 impl Wishes {
-    /// Takes an option.
+    /// Reads the options, and the operands after them: a domain, and where it goes unless what it does is
+    /// to be cancelled.
     ///
     /// # Errors
-    /// If its value is none.
-    pub(super) fn take(&mut self, given: &Given<'_>) -> Result<(), Failure> {
+    /// If there are too few, or what is said makes no sense.
+    pub(super) fn read(args: &Args) -> Result<(Self, Vec<&str>), Failure> {
+        let mut options = args.options(SHORT, LONG);
+        let mut wishes = Self { dry_run: args.global.dry_run, ..Self::default() };
+        while let Some(given) = options.next()? {
+            wishes.take(&given)?;
+        }
+        let operands = options.operands(if wishes.cancel { 1 } else { 2 })?;
+        Ok((wishes, operands))
+    }
+
+    fn take(&mut self, given: &Given<'_>) -> Result<(), Failure> {
         if self.rounds.take(given)? {
             return Ok(());
         }
@@ -111,6 +128,7 @@ impl Wishes {
                 self.peer_timeout = Duration::from_secs(s?);
             }
             TRACKING => self.tracking = given.word()?,
+            NO_AGENT => self.agent = false,
             CANCEL => self.cancel = true,
             // Every migration is live.
             _ => {}
@@ -122,55 +140,70 @@ impl Wishes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::Global;
+    use crate::cli::table;
 
-    fn wishes(given: &[(u8, &str)]) -> Result<Wishes, Failure> {
-        let mut wishes = Wishes::default();
-        for &(letter, value) in given {
-            wishes.take(&Given::long(LONG, letter, value))?;
-        }
+    /// What `xl migrate` with these words is to do.
+    fn wishes(words: &str) -> Result<Wishes, Failure> {
+        let table::Found::Command(command) = table::find("migrate") else { panic!("a command") };
+        let words = words.split_whitespace().map(str::to_owned).collect();
+        let args = Args { program: "xl", global: Global::default(), command, words };
+        let (wishes, operands) = Wishes::read(&args)?;
+        let expected: &[_] = if wishes.cancel { &["web"] } else { &["web", "b"] };
+        assert_eq!(operands, expected);
         Ok(wishes)
     }
 
     #[test]
     fn what_is_said_is_wished_and_the_rest_is_as_usual() {
-        assert_eq!(wishes(&[(LIVE, "")]), Ok(Wishes::default()));
-        let given = [
-            (DEBUG, ""),
-            (DRY_RUN, ""),
-            (JSON, ""),
-            (REPORT, "r"),
-            (PLAIN_TCP, ""),
-            (PEER_TIMEOUT, "86400"),
-            (CANCEL, ""),
-            (TRACKING, "digest"),
-        ];
+        assert_eq!(wishes("web b"), Ok(Wishes::default()));
+        assert_eq!(wishes("--live web b"), Ok(Wishes::default()));
+        let cancelled = Wishes { cancel: true, ..Wishes::default() };
+        assert_eq!(wishes("--cancel web"), Ok(cancelled));
+        let found = wishes(
+            "-C c -s rsh -e -p -D --debug --dry-run --json --report r --plain-tcp \
+             --peer-timeout 86400 --tracking=digest --no-agent web b",
+        );
         let expected = Wishes {
+            config_file: Some("c".to_owned()),
+            ssh: "rsh".to_owned(),
+            unwatched: true,
+            paused: true,
+            keep_domid: true,
             verify: true,
+            tracking: Tracking::Digest,
+            rounds: RoundOptions::default(),
+            agent: false,
             dry_run: true,
             json: true,
             report: Some("r".into()),
             plain_tcp: true,
             peer_timeout: Duration::from_secs(86_400),
-            cancel: true,
-            tracking: Tracking::Digest,
-            ..Wishes::default()
+            cancel: false,
         };
-        assert_eq!(wishes(&given), Ok(expected));
+        assert_eq!(found, Ok(expected));
+    }
+
+    #[test]
+    fn the_guests_agent_is_told_unless_one_says_no() {
+        for (words, told) in [("web b", true), ("--no-agent web b", false), ("--no-a web b", false)]
+        {
+            assert_eq!(wishes(words).map(|wishes| wishes.agent), Ok(told), "{words}");
+        }
     }
 
     #[test]
     fn nonsense_is_refused_by_name() {
-        for (letter, value, said) in [
-            (PEER_TIMEOUT, "86401", "--peer-timeout 86401: a number of seconds was expected"),
-            (PEER_TIMEOUT, "0", "--peer-timeout 0: a number of seconds was expected"),
+        for (words, said) in [
+            ("--peer-timeout 86401", "--peer-timeout 86401: a number of seconds was expected"),
+            ("--peer-timeout=0", "--peer-timeout 0: a number of seconds was expected"),
             (
-                TRACKING,
-                "magic",
+                "--tracking magic",
                 "--tracking: \"magic\" is no way to track writes: auto, log-dirty, digest or none",
             ),
-            (rounds::STUN_FLOOR, "x", "--stun-floor x: 1 to 99 percent were expected"),
+            ("--stun-floor x", "--stun-floor x: 1 to 99 percent were expected"),
         ] {
-            assert_eq!(wishes(&[(letter, value)]), Err(Failure::line(said)));
+            assert_eq!(wishes(&format!("{words} web b")), Err(Failure::line(said)));
         }
     }
 }

@@ -58,6 +58,7 @@ pub(super) const MIGRATE: Command = Command {
 --stun          Slow the guest down where it writes faster than its memory can be sent.\n\
 --stun-floor <p>\n\
 \x20               But leave its vCPUs p percent at least (10).\n\
+--no-agent      Do not look for its agent, and tell it nothing.\n\
 --peer-timeout <s>\n\
 \x20               Give up a peer that is silent, or does not get on, for so long (30).\n\
 --json          Print a report of what was done, as JSON.\n\

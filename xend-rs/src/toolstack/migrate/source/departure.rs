@@ -31,6 +31,8 @@ pub struct Departure {
     pub tracking: Tracking,
     /// What its rounds keep to.
     pub rounds: Settings,
+    /// Look for the guest's agent, and tell it.
+    pub agent: bool,
     /// Send everything twice, to be compared.
     pub verify: bool,
     /// A peer that is silent for so long is dead.

@@ -128,7 +128,7 @@ struct Sender<'a, H> {
     version: Option<u16>,
     /// What both xends understand beyond it.
     capabilities: u64,
-    /// The guest's own, once it is to be told.
+    /// The guest's own, once it is told.
     agent: Box<dyn Agent>,
     report: Report,
     clock: Clock,
@@ -174,8 +174,12 @@ impl<H: SourceHost> Sender<'_, H> {
         self.hand_over(guest)
     }
 
-    /// Tells the guest that it is going to be moved. One without an agent is not waited for.
+    /// Tells the guest that it is going to be moved, unless it is not to know. One without an agent is
+    /// not waited for.
     fn prepare_guest(&mut self) {
+        if !self.departure.agent {
+            return;
+        }
         let started = Instant::now();
         self.agent = self.host.agent(self.departure.domid);
         let limit = AGENT_LIMIT.min(self.departure.limit / 3);
