@@ -169,7 +169,7 @@ fn instead(
 ) -> Result<Option<crate::toolstack::config::DomainConfig>, Failure> {
     let Some(file) = file else { return Ok(None) };
     let text = ConfigSource::default().text(file)?;
-    config_source::parse(Some(host), file, &text).map(Some)
+    config_source::parse(host, file, &text).map(Some)
 }
 
 /// How the destination is reached.
