@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use super::args::Args;
 use super::c_numbers::{strtol, strtoul};
 use super::columns::ranges;
-use super::config_source::XL_CONF;
 use super::failure::Failure;
 use super::options::Long;
 use super::{domains, output};
@@ -17,6 +16,7 @@ use crate::hypervisor::xen::host::cpu_map::CpuMap;
 use crate::hypervisor::xen::host::topology::CpuPlace;
 use crate::hypervisor::xen::host::vcpus::Affinity;
 use crate::toolstack::Host;
+use crate::toolstack::config::XL_CONF;
 use crate::toolstack::xlcfg::Settings;
 
 const LONG: &[Long] =

@@ -4,12 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::failure::Failure;
-use crate::toolstack::Host;
-use crate::toolstack::config::{ConfigError, Defaults, DomainConfig, HostContext, HostCpus};
-use crate::toolstack::xlcfg::{Settings, SyntaxError};
+use crate::toolstack::config::DomainConfig;
+use crate::toolstack::{Host, domain};
 
-/// The administrator's defaults.
-pub(super) const XL_CONF: &str = "/etc/xen/xl.conf";
 /// Stands for no file: all settings are on the command line.
 const NO_FILE: &str = "/dev/null";
 
@@ -72,35 +69,10 @@ impl ConfigSource {
 ///
 /// # Errors
 /// What is wrong with it, and where.
-pub(super) fn parse(host: Option<&Host>, name: &str, text: &[u8]) -> Result<DomainConfig, Failure> {
-    let settings = Settings::parse(name, text).map_err(|error| refuse(&error))?;
-    let context = context(host)?;
-    let (config, warnings) =
-        DomainConfig::from_xlcfg_on(&settings, &context).map_err(|error| refuse(&error))?;
+pub(super) fn parse(host: &Host, name: &str, text: &[u8]) -> Result<DomainConfig, Failure> {
+    let (config, warnings) = domain::config_from_text(host, name, text)?;
     for warning in warnings {
         eprintln!("{warning}");
     }
     Ok(config)
-}
-
-fn refuse(error: &(dyn std::error::Error + 'static)) -> Failure {
-    Failure::line(crate::error_line::error_line(error)).with_status(1)
-}
-
-/// What of this host goes into a configuration.
-fn context(host: Option<&Host>) -> Result<HostContext, Failure> {
-    let defaults = match fs::read(XL_CONF) {
-        Ok(text) => defaults(&text)?,
-        Err(_) => Defaults::default(),
-    };
-    let cpus = match host {
-        Some(host) => Some(HostCpus { count: host.xen.max_cpus()?, nodes: Vec::new() }),
-        None => None,
-    };
-    Ok(HostContext { cpus, defaults })
-}
-
-fn defaults(text: &[u8]) -> Result<Defaults, Failure> {
-    let settings = Settings::parse(XL_CONF, text).map_err(|error: SyntaxError| refuse(&error))?;
-    Defaults::from_xl_conf(&settings).map_err(|error: ConfigError| refuse(&error))
 }

@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     // libxl's code, as xl returns it here: one byte of -3.
     let text = source.text(&file).map_err(|failure| failure.with_status(253))?;
-    let config = config_source::parse(Some(&host), &file, &text)?;
+    let config = config_source::parse(&host, &file, &text)?;
     if is_shown {
         output::print(config.to_json())?;
     }

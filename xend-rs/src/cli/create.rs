@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         eprintln!("Parsing config from {file}");
     }
     let host = Host::open().map_err(|error| failed(&error))?;
-    let config = config_source::parse(Some(&host), &file, &text)?;
+    let config = config_source::parse(&host, &file, &text)?;
     if wishes.dry_run {
         output::print(config.to_json())?;
         return Ok(ExitCode::SUCCESS);

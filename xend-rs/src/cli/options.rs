@@ -3,6 +3,9 @@
 //! The first operand ends the options, and so does `--`: `xl` asks for that when it reads its global
 //! options, and glibc keeps to it. Long options may be shortened as long as it is clear which one
 //! is meant. Options are taken one at a time, since `xl` acts on each before it looks at the next.
+//! What their values mean is in [`value`].
+
+mod value;
 
 use super::args::Args;
 use super::failure::Failure;
@@ -36,8 +39,19 @@ impl Long {
 pub(super) struct Given<'a> {
     /// Its letter.
     pub(super) letter: u8,
+    /// Its whole name, without dashes; empty if the letter was given.
+    pub(super) name: &'static str,
     /// Its value; empty for one that takes none.
     pub(super) value: &'a str,
+}
+
+#[cfg(test)]
+impl<'a> Given<'a> {
+    /// One of `all`, as if it had been given by its name.
+    pub(super) fn long(all: &[Long], letter: u8, value: &'a str) -> Self {
+        let long = all.iter().find(|long| long.letter == letter).expect("the command has it");
+        Self { letter, name: long.name, value }
+    }
 }
 
 /// The options of a command, and its operands after them.
@@ -146,7 +160,7 @@ impl<'a> Options<'a> {
             (true, "") => self.take_word().ok_or(letter)?,
             (true, value) => value,
         };
-        Ok(Given { letter, value })
+        Ok(Given { letter, name: "", value })
     }
 
     fn take_long(&mut self, word: &'a str) -> Result<Given<'a>, u8> {
@@ -161,7 +175,7 @@ impl<'a> Options<'a> {
             (true, None) => self.take_word().ok_or(long.letter)?,
             (false, Some(_)) => return Err(long.letter),
         };
-        Ok(Given { letter: long.letter, value })
+        Ok(Given { letter: long.letter, name: long.name, value })
     }
 
     fn find_long(&self, name: &str) -> Option<Long> {
@@ -214,7 +228,7 @@ mod tests {
         let args = args(words);
         let mut options = args.options("fid:", LONG);
         let mut all = Vec::new();
-        while let Some(Given { letter, value }) = options.next()? {
+        while let Some(Given { letter, value, .. }) = options.next()? {
             let letter = char::from(letter);
             all.push(if value.is_empty() {
                 letter.to_string()

@@ -84,7 +84,7 @@ fn configuration(
     match (config_file, &saved.header.config) {
         (Some(file), _) => {
             output::warn(format!("{loading}Parsing config from {file}\n"));
-            config_source::parse(Some(host), file, &ConfigSource::default().text(file)?)
+            config_source::parse(host, file, &ConfigSource::default().text(file)?)
         }
         (None, Some(config)) if saved.header.config_is_json => {
             let config = DomainConfig::from_json(config).map_err(|error| named(path, &error))?;
@@ -98,7 +98,7 @@ fn configuration(
             output::warn(format!(
                 "{loading} Savefile contains xl domain config\nParsing config from <saved>\n"
             ));
-            config_source::parse(Some(host), "<saved>", config)
+            config_source::parse(host, "<saved>", config)
         }
         (None, None) => {
             let text = "Config file not specified and none in save file\n";

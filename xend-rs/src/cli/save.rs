@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let instead = match operands.get(2) {
         Some(file) => {
             let text = ConfigSource::default().text(file)?;
-            Some(config_source::parse(Some(&host), file, &text)?)
+            Some(config_source::parse(&host, file, &text)?)
         }
         None => None,
     };

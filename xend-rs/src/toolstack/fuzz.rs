@@ -4,7 +4,7 @@
 //! error is one line and points into the input, what was read is no larger than the input, and what
 //! was accepted can be written and is read as the same again.
 
-use super::config::DomainConfig;
+use super::config::{DomainConfig, HostContext};
 use super::xlcfg::{Content, MAX_DEPTH, Settings, Value};
 
 /// Reads `data` as an xl.cfg, and makes a configuration of it if it is one.
@@ -22,7 +22,7 @@ pub fn xlcfg(data: &[u8]) {
     let size: usize =
         settings.iter().map(|setting| setting.key.len() + size(&setting.value, 0)).sum();
     assert!(data.len() >= size, "{size} bytes from {}", data.len());
-    match DomainConfig::from_xlcfg(&settings) {
+    match DomainConfig::from_xlcfg_on(&settings, &HostContext::default()) {
         Ok((config, warnings)) => {
             warnings.iter().for_each(|warning| check_line(&warning.to_string()));
             check_config(&config);

@@ -132,7 +132,8 @@ fn the_guests_agent_hears_of_it_before_its_writes_are_tracked_and_after() {
     let ((_, result), _) =
         between(&sender, &receiver, &departure(Peer::Tcp("b".to_owned())), &Control::quiet());
     result.unwrap();
-    assert_eq!(sender.told.list(), ["prepare", "(opened)", "suspending", "(suspended)"]);
+    let all = ["(looked for)", "prepare", "(opened)", "suspending", "(suspended)"];
+    assert_eq!(sender.told.list(), all);
 
     // It stays: the agent may take memory back when nobody tracks it any more.
     let (source, destination) = (Host::with_guest(), Host::empty());
@@ -143,14 +144,31 @@ fn the_guests_agent_hears_of_it_before_its_writes_are_tracked_and_after() {
         between(&sender, &receiver, &departure(Peer::Tcp("b".to_owned())), &Control::quiet());
     assert!(result.is_err());
     let told = sender.told.list();
-    assert_eq!(told[..4], ["prepare", "(opened)", "suspending", "(suspended)"]);
-    assert_eq!(told[4..], ["(not tracked)", "cancelled"]);
+    assert_eq!(told[..5], all);
+    assert_eq!(told[5..], ["(not tracked)", "cancelled"]);
 
     // It is not asked for its help where it is not going to be moved.
     let sender = Process::start(&source, None);
     let departure = Departure { check_only: true, ..departure(Peer::Tcp("b".to_owned())) };
     let _ = between(&sender, &receiver, &departure, &Control::quiet());
     assert_eq!(sender.told.list(), [""; 0]);
+}
+
+#[test]
+fn an_agent_that_is_not_wanted_is_not_looked_for() {
+    for suspends_late in [false, true] {
+        let (source, destination) = (Host::with_guest(), Host::empty());
+        let mut sender = Process::start(&source, None);
+        sender.suspends_late = suspends_late;
+        let receiver = Process::start(&destination, None);
+        let departure = Departure { agent: false, ..departure(Peer::Tcp("b".to_owned())) };
+        let ((report, result), _) = between(&sender, &receiver, &departure, &Control::quiet());
+        assert_eq!(result.is_err(), suspends_late, "{result:?}");
+        let told = sender.told.list();
+        assert_eq!(told[..2], ["(opened)", "(suspended)"]);
+        assert!(told[2..].iter().all(|&what| what == "(not tracked)"), "{told:?}");
+        assert!(report.source.iter().all(|step| step.step != "prepare the guest"), "{report:?}");
+    }
 }
 
 #[test]

@@ -327,6 +327,7 @@ impl SourceHost for Process {
     }
 
     fn agent(&self, _: Domid) -> Box<dyn Agent> {
+        self.told.note("(looked for)");
         Box::new(self.told.clone())
     }
 }
@@ -473,6 +474,7 @@ pub(crate) fn departure(peer: Peer) -> Departure {
         check_only: false,
         tracking: Tracking::Auto,
         rounds: Settings::default(),
+        agent: true,
         verify: false,
         limit: LIMIT,
         answer_wait: LIMIT,

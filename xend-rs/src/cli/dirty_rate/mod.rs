@@ -6,19 +6,17 @@ mod svg;
 mod table;
 #[cfg(test)]
 mod tests;
+mod wishes;
 mod words;
 
-use std::fmt::Display;
 use std::fs;
 use std::process::ExitCode;
-use std::str::FromStr;
-use std::thread;
 use std::time::Duration;
 
+use self::wishes::Wishes;
 use super::args::Args;
 use super::failure::Failure;
 use super::interruption::Interruption;
-use super::options::Long;
 use super::{domains, output, reports};
 use crate::error_line::error_line;
 use crate::migration::Tracking;
@@ -26,59 +24,12 @@ use crate::migration::dirty_curve::DirtyCurve;
 use crate::migration::policy::adaptive::{PAGE_BYTES, Settings};
 use crate::migration::policy::prediction::{Journey, Prediction, fixed_point_pages, predict};
 use crate::migration::policy::{Adaptive, CpuShare};
-use crate::migration::probe::ProbeOptions;
 use crate::migration::rate::Rate;
 use crate::toolstack::Host;
 use crate::toolstack::probe::{Sight, look};
 
-const SECONDS: u8 = 1;
-const WINDOW: u8 = 2;
-const LINK: u8 = 3;
-const DOWNTIME: u8 = 4;
-const CPU_SHARE: u8 = 5;
-const TRACKING: u8 = 6;
-const JSON: u8 = 7;
-const SVG: u8 = 8;
-const LONG: &[Long] = &[
-    Long::with_value("seconds", SECONDS),
-    Long::with_value("window", WINDOW),
-    Long::with_value("link", LINK),
-    Long::with_value("downtime", DOWNTIME),
-    Long::with_value("cpu-share", CPU_SHARE),
-    Long::with_value("tracking", TRACKING),
-    Long::flag("json", JSON),
-    Long::with_value("svg", SVG),
-];
-
-/// Links that are predicted for unless one is named, in Mbit/s.
-const LINKS_MBIT: [u64; 3] = [100, 1000, 10_000];
 /// What is left of a link's rate for the stream, below frames of 1500 bytes and TCP.
 const PAYLOAD: f64 = 0.94;
-/// Threads that reading is of use to.
-const MAX_READERS: usize = 8;
-
-struct Wishes {
-    options: ProbeOptions,
-    links_mbit: Vec<u64>,
-    downtime: Duration,
-    share: CpuShare,
-    json: bool,
-    svg: Option<String>,
-}
-
-impl Default for Wishes {
-    fn default() -> Self {
-        let vcpus = thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            options: ProbeOptions { readers: vcpus.min(MAX_READERS), ..ProbeOptions::default() },
-            links_mbit: LINKS_MBIT.to_vec(),
-            downtime: Settings::DOWNTIME_TARGET,
-            share: CpuShare::FULL,
-            json: false,
-            svg: None,
-        }
-    }
-}
 
 /// What is told, in whatever form.
 struct Account<'a> {
@@ -104,28 +55,10 @@ struct Predicted {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let mut options = args.options("", LONG);
+    let mut options = args.options("", wishes::LONG);
     let mut wishes = Wishes::default();
     while let Some(given) = options.next()? {
-        let value = given.value;
-        match given.letter {
-            SECONDS => {
-                wishes.options.length = Duration::from_secs(number("--seconds", value, 1, 3600)?);
-            }
-            WINDOW => {
-                wishes.options.window =
-                    Duration::from_millis(number("--window", value, 1, 60_000)?);
-            }
-            LINK => wishes.links_mbit = vec![number("--link", value, 1, 10_000_000)?],
-            DOWNTIME => {
-                wishes.downtime = Duration::from_millis(number("--downtime", value, 0, 3_600_000)?);
-            }
-            CPU_SHARE => wishes.share = CpuShare::percent(number("--cpu-share", value, 1, 100)?),
-            TRACKING => wishes.options.tracking = tracking(value)?,
-            JSON => wishes.json = true,
-            SVG => wishes.svg = Some(value.to_owned()),
-            _ => {}
-        }
+        wishes.take(&given)?;
     }
     let operands = options.operands(1)?;
     dirty_rate(operands[0], &wishes)
@@ -206,22 +139,4 @@ fn least_downtime(curve: &DirtyCurve, journey: &Journey) -> Duration {
     let left = fixed_point_pages(curve, journey.link).max(curve.pages_in(scan / 2));
     let left = left.min(journey.memory_pages as f64) as u64;
     journey.fixed_stop + scan + journey.link.time_for(left * PAGE_BYTES)
-}
-
-fn number<T: Copy + FromStr + PartialOrd + Display>(
-    option: &str,
-    text: &str,
-    least: T,
-    most: T,
-) -> Result<T, Failure> {
-    match text.parse() {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(Failure::line(format_args!(
-            "{option} {text}: a number from {least} to {most} was expected"
-        ))),
-    }
-}
-
-fn tracking(word: &str) -> Result<Tracking, Failure> {
-    word.parse().map_err(|error| Failure::line(format_args!("--tracking: {error}")))
 }

@@ -47,18 +47,6 @@ fn with_account<T>(tracking: Tracking, tell: impl FnOnce(&Account<'_>) -> T) -> 
 }
 
 #[test]
-fn numbers_are_taken_within_their_bounds() {
-    assert_eq!(number("--seconds", "60", 1, 3600), Ok(60));
-    for text in ["0", "3601", "-1", "x", "", "1.5"] {
-        let error = number("--seconds", text, 1_u64, 3600).unwrap_err();
-        let said = format!("--seconds {text}: a number from 1 to 3600 was expected");
-        assert_eq!(error, Failure::line(said));
-    }
-    assert_eq!(tracking("digest"), Ok(Tracking::Digest));
-    assert!(tracking("magic").is_err());
-}
-
-#[test]
 fn a_person_reads_all_of_it() {
     let text = with_account(Tracking::LogDirty, |account| {
         table::text(account, Terminal { columns: 80, unicode: false })

@@ -1,26 +1,25 @@
 //! `xend migrate`: a guest goes to another host.
 
 mod rounds;
+mod wishes;
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use self::rounds::RoundOptions;
 use nix::sys::signal::{Signal, kill};
 
+use self::wishes::Wishes;
 use crate::cli::args::Args;
 use crate::cli::config_source::{self, ConfigSource};
 use crate::cli::failure::Failure;
-use crate::cli::options::Long;
 use crate::cli::progress::Screen;
 use crate::cli::{domains, output, reports, transfer};
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
+use crate::migration::Cancel;
 use crate::migration::policy::adaptive::Settings;
-use crate::migration::{Cancel, Tracking};
 use crate::stream::xend::Token;
 use crate::toolstack::journal::FileJournal;
 use crate::toolstack::migrate::here::{self, Here, Holder, PrepareError, Purpose, Turn};
@@ -28,119 +27,19 @@ use crate::toolstack::migrate::{self, Departure, MigrateError, Report, ask};
 use crate::toolstack::{Host, domain};
 use crate::transport::Peer;
 
-const LIVE: u8 = 1;
-const DEBUG: u8 = 2;
-const DRY_RUN: u8 = 3;
-const JSON: u8 = 4;
-const REPORT: u8 = 5;
-const PLAIN_TCP: u8 = 6;
-const PEER_TIMEOUT: u8 = 7;
-const CANCEL: u8 = 8;
-const TRACKING: u8 = 9;
-const LONG: &[Long] = &[
-    Long::flag("live", LIVE),
-    Long::flag("debug", DEBUG),
-    Long::flag("dry-run", DRY_RUN),
-    Long::flag("json", JSON),
-    Long::with_value("report", REPORT),
-    Long::flag("plain-tcp", PLAIN_TCP),
-    Long::with_value("peer-timeout", PEER_TIMEOUT),
-    Long::flag("cancel", CANCEL),
-    Long::with_value("tracking", TRACKING),
-    Long::with_value("bandwidth-min", rounds::BANDWIDTH_MIN),
-    Long::with_value("bandwidth-max", rounds::BANDWIDTH_MAX),
-    Long::with_value("downtime", rounds::DOWNTIME),
-    Long::with_value("timeout", rounds::TIMEOUT),
-    Long::with_value("on-timeout", rounds::ON_TIMEOUT),
-    Long::flag("stun", rounds::STUN),
-    Long::with_value("stun-floor", rounds::STUN_FLOOR),
-];
-
 /// What a destination that listens is named by.
 const TCP: &str = "tcp://";
-/// How long a dead peer is waited for unless told otherwise.
-const PEER_TIMEOUT_S: u64 = 30;
 /// How long an answer to the offer is waited for: a stock xl gives none.
 const ANSWER_WAIT: Duration = Duration::from_secs(3);
 
-struct Wishes {
-    config_file: Option<String>,
-    ssh: String,
-    /// Nobody shall watch over it there.
-    unwatched: bool,
-    paused: bool,
-    keep_domid: bool,
-    verify: bool,
-    tracking: Tracking,
-    rounds: RoundOptions,
-    dry_run: bool,
-    json: bool,
-    report: Option<PathBuf>,
-    plain_tcp: bool,
-    peer_timeout: Duration,
-    cancel: bool,
-}
-
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let mut options = args.options("FC:s:epD", LONG);
-    let mut wishes = Wishes {
-        config_file: None,
-        ssh: "ssh".to_owned(),
-        unwatched: false,
-        paused: false,
-        keep_domid: false,
-        verify: false,
-        tracking: Tracking::Auto,
-        rounds: RoundOptions::default(),
-        dry_run: args.global.dry_run,
-        json: false,
-        report: None,
-        plain_tcp: false,
-        peer_timeout: Duration::from_secs(PEER_TIMEOUT_S),
-        cancel: false,
-    };
-    while let Some(given) = options.next()? {
-        if wishes.rounds.take(&given)? {
-            continue;
-        }
-        match given.letter {
-            b'C' => wishes.config_file = Some(given.value.to_owned()),
-            b's' => given.value.clone_into(&mut wishes.ssh),
-            b'F' | b'e' => wishes.unwatched = true,
-            b'p' => wishes.paused = true,
-            b'D' => wishes.keep_domid = true,
-            DEBUG => wishes.verify = true,
-            DRY_RUN => wishes.dry_run = true,
-            JSON => wishes.json = true,
-            REPORT => wishes.report = Some(given.value.into()),
-            PLAIN_TCP => wishes.plain_tcp = true,
-            PEER_TIMEOUT => wishes.peer_timeout = seconds(given.value)?,
-            TRACKING => wishes.tracking = tracking(given.value)?,
-            CANCEL => wishes.cancel = true,
-            // Every migration is live.
-            _ => {}
-        }
-    }
-    let operands = options.operands(if wishes.cancel { 1 } else { 2 })?;
+    let (wishes, operands) = Wishes::read(args)?;
     let host = Host::open()?;
     let domid = domains::domid(domains::find(&host, operands[0])?);
     if wishes.cancel {
         return cancel(&host, domid, operands[0]);
     }
     migrate(args, &host, domid, operands[1], &wishes)
-}
-
-fn seconds(text: &str) -> Result<Duration, Failure> {
-    match text.parse() {
-        Ok(seconds @ 1..=86400) => Ok(Duration::from_secs(seconds)),
-        _ => Err(Failure::line(format_args!(
-            "--peer-timeout {text}: a number of seconds was expected"
-        ))),
-    }
-}
-
-fn tracking(word: &str) -> Result<Tracking, Failure> {
-    word.parse().map_err(|error| Failure::line(format_args!("--tracking: {error}")))
 }
 
 fn migrate(
@@ -187,6 +86,7 @@ fn migrate(
         check_only: wishes.dry_run,
         tracking: wishes.tracking,
         rounds,
+        agent: wishes.agent,
         verify: wishes.verify,
         limit: wishes.peer_timeout,
         answer_wait,
@@ -274,7 +174,7 @@ fn instead(
 ) -> Result<Option<crate::toolstack::config::DomainConfig>, Failure> {
     let Some(file) = file else { return Ok(None) };
     let text = ConfigSource::default().text(file)?;
-    config_source::parse(Some(host), file, &text).map(Some)
+    config_source::parse(host, file, &text).map(Some)
 }
 
 /// How the destination is reached.
@@ -345,20 +245,4 @@ fn cancel(host: &Host, domid: Domid, name: &str) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     Err(Failure::line(format_args!("too late: {name} has been handed over to its destination")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_way_to_track_is_known_or_refused_by_name() {
-        assert_eq!(tracking("log-dirty"), Ok(Tracking::LogDirty));
-        assert_eq!(
-            tracking("magic").expect_err("there is none"),
-            Failure::line(
-                "--tracking: \"magic\" is no way to track writes: auto, log-dirty, digest or none"
-            )
-        );
-    }
 }

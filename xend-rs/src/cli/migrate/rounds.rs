@@ -40,28 +40,21 @@ impl RoundOptions {
     /// # Errors
     /// If its value is none.
     pub(super) fn take(&mut self, given: &Given<'_>) -> Result<bool, Failure> {
-        let value = given.value;
         match given.letter {
-            BANDWIDTH_MIN => self.bandwidth_min = Some(mbit("--bandwidth-min", value)?),
-            BANDWIDTH_MAX => self.bandwidth_max = Some(mbit("--bandwidth-max", value)?),
+            BANDWIDTH_MIN => self.bandwidth_min = Some(mbit(given)?),
+            BANDWIDTH_MAX => self.bandwidth_max = Some(mbit(given)?),
             DOWNTIME => {
-                let ms = number("--downtime", value, 1, MAX_DOWNTIME_MS, "milliseconds")?;
+                let ms = given.amount(1..=MAX_DOWNTIME_MS, "milliseconds")?;
                 self.downtime = Some(Duration::from_millis(ms));
             }
             TIMEOUT => {
-                let s = number("--timeout", value, 1, MAX_TIMEOUT_S, "seconds")?;
+                let s = given.amount(1..=MAX_TIMEOUT_S, "seconds")?;
                 self.timeout = Some(Duration::from_secs(s));
             }
-            ON_TIMEOUT => {
-                let then = value.parse();
-                self.on_timeout = Some(
-                    then.map_err(|error| Failure::line(format_args!("--on-timeout: {error}")))?,
-                );
-            }
+            ON_TIMEOUT => self.on_timeout = Some(given.word()?),
             STUN => self.stun = true,
             STUN_FLOOR => {
-                let percent = number("--stun-floor", value, 1, 99, "percent")?;
-                self.stun_floor = Some(CpuShare::percent(percent as u8));
+                self.stun_floor = Some(CpuShare::percent(given.amount(1..=99, "percent")?));
             }
             _ => return Ok(false),
         }
@@ -105,27 +98,19 @@ impl RoundOptions {
     }
 }
 
-fn mbit(option: &str, text: &str) -> Result<Rate, Failure> {
-    number(option, text, 1, MAX_MBIT, "Mbit/s").map(Rate::mbit_per_s)
-}
-
-fn number(option: &str, text: &str, least: u64, most: u64, unit: &str) -> Result<u64, Failure> {
-    match text.parse() {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(Failure::line(format_args!(
-            "{option} {text}: {least} to {most} {unit} were expected"
-        ))),
-    }
+fn mbit(given: &Given<'_>) -> Result<Rate, Failure> {
+    given.amount(1..=MAX_MBIT, "Mbit/s").map(Rate::mbit_per_s)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::wishes::LONG;
     use super::*;
 
     fn settings(given: &[(u8, &'static str)]) -> Result<Settings, Failure> {
         let mut options = RoundOptions::default();
         for &(letter, value) in given {
-            assert!(options.take(&Given { letter, value })?);
+            assert!(options.take(&Given::long(LONG, letter, value))?);
         }
         options.settings()
     }
@@ -154,7 +139,7 @@ mod tests {
         let late = settings(&[(TIMEOUT, "60"), (ON_TIMEOUT, "stun")]).unwrap();
         assert_eq!(late.stun, Stun::OnTimeout { floor: CpuShare::percent(10) });
         let mut options = RoundOptions::default();
-        assert_eq!(options.take(&Given { letter: b'C', value: "x" }), Ok(false));
+        assert_eq!(options.take(&Given { letter: b'C', name: "", value: "x" }), Ok(false));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::toolstack::xlcfg::{Place, WrongSetting, one_line};
+use crate::toolstack::xlcfg::{Place, SyntaxError, WrongSetting, one_line};
 
 /// Something in an xl.cfg that its author should know, and that stops nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +74,9 @@ pub enum ConfigError {
         /// The name, with such characters escaped.
         name: String,
     },
+    /// The text of an xl.cfg.
+    #[error(transparent)]
+    Syntax(#[from] SyntaxError),
     /// A setting of an xl.cfg.
     #[error(transparent)]
     Setting(#[from] WrongSetting),

@@ -1,7 +1,13 @@
 //! What of the host goes into a configuration: its processors, and its administrator's defaults.
 
+use std::fs;
+use std::path::Path;
+
 use super::ConfigError;
 use crate::toolstack::xlcfg::Settings;
+
+/// The administrator's defaults.
+pub const XL_CONF: &str = "/etc/xen/xl.conf";
 
 /// The host that a configuration is read on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +75,17 @@ impl Default for Defaults {
 }
 
 impl Defaults {
+    /// Reads them from an `xl.conf`. One that cannot be read is none, as for `xl`.
+    ///
+    /// # Errors
+    /// If it is not of that syntax, or one of its settings makes no sense.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        match fs::read(path) {
+            Ok(text) => Self::from_xl_conf(&Settings::parse(&path.to_string_lossy(), &text)?),
+            Err(_) => Ok(Self::default()),
+        }
+    }
+
     /// Takes them from the settings of an `xl.conf`, which has the syntax of an xl.cfg. Its other
     /// settings are not about configurations.
     ///

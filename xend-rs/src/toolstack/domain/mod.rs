@@ -14,6 +14,7 @@
 //! pvh_acpi            the tables that a PVH guest finds its processors in
 //! scheduling          where and how much it may run
 //! start               all of that, for a guest from a configuration
+//! text                what an xl.cfg says, on this host
 //! stored              the configuration that is stored for a domain
 //! live                the same, brought up to date, as `list -l` shows it
 //! preserve            putting a dead one aside for a new one
@@ -46,6 +47,7 @@ mod start;
 mod stored;
 mod suspend;
 mod suspend_channel;
+mod text;
 pub mod vcpus;
 
 pub use checks::check;
@@ -60,6 +62,7 @@ pub use start::start;
 pub use stored::{stored_config, updated_config};
 pub(in crate::toolstack) use suspend::{REQUEST as SUSPEND_REQUEST, request_node};
 pub use suspend::{SuspendError, SuspendLimits, call_off_suspend, suspend};
+pub use text::config_from_text;
 
 use crate::hypervisor::types::Domid;
 use crate::toolstack::Host;

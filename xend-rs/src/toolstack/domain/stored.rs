@@ -1,13 +1,12 @@
 //! The configuration that is stored for a domain, brought up to what is the case now, and the one that is
 //! to take its place.
 
-use super::{DomainError, Result, home, names};
+use super::{Result, config_from_text, home, names};
 use crate::hypervisor::types::Domid;
 use crate::hypervisor::xen::xenstore::Nodes;
 use crate::toolstack::Host;
 use crate::toolstack::config::DomainConfig;
 use crate::toolstack::userdata::Userdata;
-use crate::toolstack::xlcfg::Settings;
 
 /// The configuration of a domain, with its present name and memory. `None` where none is stored.
 ///
@@ -29,20 +28,16 @@ pub fn stored_config(host: &Host, domid: Domid) -> Result<Option<DomainConfig>> 
     Ok(Some(config))
 }
 
-/// What `config-update` left for the next time that the domain is started, if anything.
+/// What `config-update` left for the next time that the domain is started, if anything, as `create`
+/// would read it.
 ///
 /// # Errors
 /// If it cannot be read, or is no configuration.
 pub fn updated_config(host: &Host, domid: Domid) -> Result<Option<DomainConfig>> {
     let uuid = names::uuid(host, domid)?;
     let text = Userdata::lock(domid, uuid)?.text()?;
-    text.filter(|text| !text.is_empty()).map(|text| from_text(&text)).transpose()
-}
-
-fn from_text(text: &[u8]) -> Result<DomainConfig> {
-    let settings = Settings::parse("<updated>", text)
-        .map_err(|error| DomainError::Senseless { what: error.to_string() })?;
-    let (config, warnings) = DomainConfig::from_xlcfg(&settings)?;
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let (config, warnings) = config_from_text(host, "<updated>", &text)?;
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    Ok(config)
+    Ok(Some(config))
 }

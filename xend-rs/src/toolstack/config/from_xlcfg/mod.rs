@@ -25,13 +25,17 @@ use crate::toolstack::xlcfg::{Place, Setting, Settings, WrongSetting};
 use keys::Use;
 
 impl DomainConfig {
-    /// Makes the document that stock `xl create` makes of these settings on a host with default
-    /// settings of its own and unknown processors.
+    /// Makes the document that stock `xl create` makes of this text on `host`. `name` is what the text is
+    /// called in errors and warnings.
     ///
     /// # Errors
-    /// As [`Self::from_xlcfg_on`].
-    pub fn from_xlcfg(settings: &Settings) -> Result<(Self, Vec<Warning>), ConfigError> {
-        Self::from_xlcfg_on(settings, &HostContext::default())
+    /// If it is no xl.cfg, and as [`Self::from_xlcfg_on`].
+    pub(in crate::toolstack) fn from_text(
+        name: &str,
+        text: &[u8],
+        host: &HostContext,
+    ) -> Result<(Self, Vec<Warning>), ConfigError> {
+        Self::from_xlcfg_on(&Settings::parse(name, text)?, host)
     }
 
     /// Makes the document that stock `xl create` makes of these settings on `host`.
@@ -39,7 +43,7 @@ impl DomainConfig {
     /// # Errors
     /// If a setting makes no sense, or asks of a PV or PVH guest what xend has not. Unknown keys,
     /// and known ones that do nothing, are warnings.
-    pub fn from_xlcfg_on(
+    pub(in crate::toolstack) fn from_xlcfg_on(
         settings: &Settings,
         host: &HostContext,
     ) -> Result<(Self, Vec<Warning>), ConfigError> {

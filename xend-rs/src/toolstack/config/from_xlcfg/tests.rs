@@ -83,8 +83,9 @@ fn settings_that_make_no_sense() {
         assert_eq!(error, message, "{source:?}");
     }
     let affinity = format!("{KERNEL}vcpus = 1024\ncpus = '0-1023'");
-    let settings = Settings::parse("f", affinity.as_bytes()).expect("sound syntax");
-    let error = DomainConfig::from_xlcfg(&settings).expect_err("too long").to_string();
+    let of_any_size = HostContext::default();
+    let error = DomainConfig::from_text("f", affinity.as_bytes(), &of_any_size);
+    let error = error.expect_err("too long").to_string();
     assert!(error.ends_with("at most 1048576 are accepted"), "{error}");
     assert_eq!(made("kernel = 'k'").expect_err("no name"), "no domain name is given (name=)");
     let error = made("name = 'n'").expect_err("no kernel");

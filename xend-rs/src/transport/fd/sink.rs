@@ -1,119 +1,27 @@
-//! A stream over a descriptor that somebody else opened and will go on using: a pipe to `ssh`, a
-//! socket, a save file.
-//!
-//! Reads and writes wait in `poll`, not in the call itself, so that a peer that stalls cannot hold
-//! up a cancellation. The descriptor's own flags stay as they are, for they are shared with its
-//! owner: a pipe is opened a second time, non-blocking, and a socket is told call by call.
+//! The end that bytes leave by, at a rate if there is one to keep to.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fs::OpenOptions;
+use std::io::{self, IoSlice, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, recv, sendmsg};
+use nix::poll::PollFlags;
+use nix::sys::socket::{MsgFlags, sendmsg};
 use rustix::io::ioctl_fionread;
 
-use super::limits::{Least, Limits};
-use super::pace::Pace;
-use super::token_bucket::TokenBucket;
+use super::channel::{CANCEL_CHECK, Channel, poll_now};
 use crate::migration::rate::Rate;
 use crate::migration::{Cancel, Sink};
-
-/// How often a wait looks whether it was cancelled.
-const CANCEL_CHECK_MS: u16 = 100;
-const CANCEL_CHECK: Duration = Duration::from_millis(CANCEL_CHECK_MS as u64);
-
-/// Room asked for in a pipe, so that its two ends need not take turns so often. What an administrator
-/// allows everybody; a smaller pipe works as well.
-const PIPE_BYTES: i32 = 1024 * 1024;
+use crate::transport::limits::{Least, Limits};
+use crate::transport::pace::Pace;
+use crate::transport::token_bucket::TokenBucket;
 
 /// Room that is waited for in a full pipe.
 const FREE_PIPE_BYTES: usize = 128 * 1024;
 
 /// How often an emptying pipe is looked at.
 const QUEUE_CHECK: Duration = Duration::from_millis(5);
-
-/// What is waited for when more is to come than has arrived: half of what a receive buffer holds at
-/// first, so that the sender is not held up.
-const ARRIVED_BYTES: usize = 64 * 1024;
-
-/// What kind of descriptor it is, and with that how to use it without blocking.
-#[derive(Debug)]
-enum Channel {
-    /// A pipe, through a file description of our own that does not block.
-    Pipe(File),
-    /// A socket, asked not to block call by call.
-    Socket(OwnedFd),
-    /// A file or device, where calls end by themselves.
-    File(File),
-}
-
-impl Channel {
-    fn new(fd: OwnedFd, access: &OpenOptions) -> io::Result<Self> {
-        let file = File::from(fd);
-        let kind = file.metadata()?.file_type();
-        if kind.is_socket() {
-            return Ok(Self::Socket(file.into()));
-        }
-        if !kind.is_fifo() {
-            return Ok(Self::File(file));
-        }
-        let own = open_again(&file, access)?;
-        // The limit is the administrator's.
-        let _ = fcntl(&own, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
-        Ok(Self::Pipe(own))
-    }
-
-    /// Waits until the descriptor is ready for `events`, for as long as `limits` let it.
-    /// `started` is when waiting began.
-    fn wait(
-        &self,
-        events: PollFlags,
-        cancel: &Cancel,
-        limits: &mut Limits,
-        started: Instant,
-    ) -> io::Result<()> {
-        let fd = match self {
-            Self::Pipe(file) | Self::File(file) => file.as_fd(),
-            Self::Socket(fd) => fd.as_fd(),
-        };
-        loop {
-            if cancel.is_cancelled() {
-                return Err(io::Error::other("cancelled"));
-            }
-            limits.check(started.elapsed())?;
-            let mut fds = [PollFd::new(fd, events)];
-            match poll(&mut fds, PollTimeout::from(CANCEL_CHECK_MS)) {
-                Ok(0) | Err(nix::Error::EINTR) => {}
-                Ok(_) => {
-                    limits.end_wait(started.elapsed());
-                    return Ok(());
-                }
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-    }
-}
-
-/// Opens the pipe behind `pipe` once more, as `access` says and without blocking.
-fn open_again(pipe: &File, access: &OpenOptions) -> io::Result<File> {
-    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
-    access.clone().custom_flags(libc::O_NONBLOCK).open(path)
-}
-
-/// What `poll` says of `file` right now.
-fn poll_now(file: &File, events: PollFlags) -> io::Result<PollFlags> {
-    let mut fds = [PollFd::new(file.as_fd(), events)];
-    poll(&mut fds, PollTimeout::ZERO)?;
-    Ok(fds[0].revents().unwrap_or(PollFlags::empty()))
-}
 
 /// The sending end.
 #[derive(Debug)]
@@ -277,107 +185,13 @@ pub fn leaves_within(
         || left_bytes > 0 && elapsed.mul_f64(queued_bytes as f64 / left_bytes as f64) <= within
 }
 
-/// The receiving end. Takes what it is asked for and never reads ahead: after the image the
-/// descriptor's owner reads on.
-#[derive(Debug)]
-pub struct FdSource {
-    channel: Channel,
-    cancel: Cancel,
-    pace: Pace,
-    limits: Limits,
-    taken_bytes: Arc<AtomicU64>,
-}
-
-impl FdSource {
-    /// Reads from `fd` until `cancel` is called.
-    ///
-    /// # Errors
-    /// If the descriptor cannot be examined, or a pipe not be opened again.
-    pub fn new(fd: OwnedFd, cancel: Cancel) -> io::Result<Self> {
-        let channel = Channel::new(fd, OpenOptions::new().read(true))?;
-        let (pace, limits) = (Pace::new(), Limits::default());
-        Ok(Self { channel, cancel, pace, limits, taken_bytes: Arc::default() })
-    }
-
-    /// From now on a peer that lets nothing move for `limit` is taken for dead.
-    pub fn set_limit(&mut self, limit: Option<Duration>) {
-        self.limits.silence = limit;
-    }
-
-    /// From now on a peer that gets less done than that is given up, too.
-    pub fn set_least(&mut self, least: Option<Least>) {
-        self.limits.set_least(least);
-    }
-
-    /// Whatever is read by then, waiting ends at `deadline`.
-    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
-        self.limits.deadline = deadline;
-    }
-
-    /// Counts the bytes that have been read, for others to look at.
-    pub fn taken_bytes(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.taken_bytes)
-    }
-}
-
-impl Read for FdSource {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // A file never makes anybody wait, so it is asked here.
-        if matches!(self.channel, Channel::File(_)) && self.cancel.is_cancelled() {
-            return Err(io::Error::other("cancelled"));
-        }
-        loop {
-            let read = match &mut self.channel {
-                Channel::Pipe(file) | Channel::File(file) => {
-                    file.read_vectored(&mut [IoSliceMut::new(buffer)])
-                }
-                Channel::Socket(fd) => {
-                    recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT).map_err(Into::into)
-                }
-            };
-            match read {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let now = Instant::now();
-                    self.pace.rest(buffer.len().min(ARRIVED_BYTES));
-                    self.channel.wait(PollFlags::POLLIN, &self.cancel, &mut self.limits, now)?;
-                }
-                done => {
-                    let bytes = *done.as_ref().unwrap_or(&0);
-                    self.pace.moved(bytes);
-                    self.limits.moved(bytes);
-                    self.taken_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-                    return done;
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::Read;
     use std::os::unix::net::UnixStream;
 
     use super::*;
-
-    fn round_trip(write_end: OwnedFd, read_end: OwnedFd) {
-        let sent: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
-        let expected = sent.clone();
-        let writer = thread::spawn(move || {
-            FdSink::new(write_end, Cancel::default()).unwrap().write_all(&sent).unwrap();
-        });
-        let mut received = Vec::new();
-        FdSource::new(read_end, Cancel::default()).unwrap().read_to_end(&mut received).unwrap();
-        writer.join().unwrap();
-        assert!(received == expected);
-    }
-
-    #[test]
-    fn carries_bytes_over_a_pipe_and_a_socket() {
-        let (read_end, write_end) = nix::unistd::pipe().unwrap();
-        round_trip(write_end, read_end);
-        let (a, b) = UnixStream::pair().unwrap();
-        round_trip(a.into(), b.into());
-    }
 
     #[test]
     fn a_full_pipe_does_not_hold_up_a_cancellation() {
@@ -421,16 +235,6 @@ mod tests {
         // 100 KiB left in 20 ms: 250 KiB take 50 ms.
         assert!(leaves_within(ms(50), 250 << 10, 100 << 10, ms(20)));
         assert!(!leaves_within(ms(50), 260 << 10, 100 << 10, ms(20)));
-    }
-
-    #[test]
-    fn the_owners_descriptor_stays_blocking() {
-        let (read_end, write_end) = nix::unistd::pipe().unwrap();
-        let owners = write_end.try_clone().unwrap();
-        let _sink = FdSink::new(write_end, Cancel::default()).unwrap();
-        let flags = fcntl(&owners, FcntlArg::F_GETFL).unwrap();
-        assert_eq!(flags & libc::O_NONBLOCK, 0);
-        drop(read_end);
     }
 
     /// Bytes that arrived at `read_end` in each `step`, until it is closed.
