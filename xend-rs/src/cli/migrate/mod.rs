@@ -110,7 +110,7 @@ fn migrate(
 
 /// What of the downtime asked for is kept for what nobody has measured yet: a stop between these two
 /// hosts, without any memory to send.
-const UNMEASURED_SHARE: f64 = 0.25;
+const UNMEASURED_SHARE: f64 = 1.0 / 3.0;
 
 /// What the rounds keep to, with what a stop has cost lately.
 fn rounds_to(peer: &Peer, wishes: &Wishes) -> Result<Settings, Failure> {
