@@ -17,10 +17,10 @@ use crate::toolstack::Toolstack;
 /// Slow enough that the link is the bottleneck, and not the emulated processors.
 const LINK_MBIT: u32 = 40;
 const PAGE_BITS: f64 = 4096.0 * 8.0;
-const MEMORY_MIB: u32 = 160;
+const MEMORY_MIB: u32 = 200;
 /// Half of the memory.
-const HOT_MIB: u32 = 80;
-const VERIFIED_MIB: u32 = 84;
+const HOT_MIB: u32 = 100;
+const VERIFIED_MIB: u32 = 104;
 
 /// A writer, and what is asked of its migration.
 struct Case {
