@@ -26,7 +26,7 @@ fn half_hot(load: f64, seed: u64) -> Trace {
 }
 
 fn ours(trace: &Trace, settings: Settings, mechanics: Mechanics, probe_s: f64) -> Voyage {
-    let windows = (probe_s / trace.window.as_secs_f64()) as usize;
+    let windows = trace.windows_in(Duration::from_secs_f64(probe_s));
     play(trace, mechanics, &Adaptive::new(settings), windows, false)
 }
 

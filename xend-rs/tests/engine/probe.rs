@@ -75,6 +75,26 @@ fn require_the_writers_curve(seen: &Probe) {
     assert!((working_set / HOT_PFNS as f64 - 1.0).abs() < 0.25, "{working_set}");
 }
 
+/// The trace has the windows that the figures are made of.
+fn require_each_window(seen: &Probe) {
+    let trace = seen.trace.as_ref().expect("it was asked for");
+    assert!(!trace.is_cut_off);
+    assert_eq!(trace.windows.len(), seen.windows as usize);
+    assert_eq!(trace.windows.iter().map(|window| window.length).sum::<Duration>(), seen.length);
+    let (mut written, mut pages) = (PfnSet::empty(PFNS), 0);
+    for window in &trace.windows {
+        let mut at = 0;
+        for run in window.runs.chunks(2) {
+            (at + run[0]..at + run[0] + run[1]).for_each(|pfn| written.insert(Pfn(pfn)));
+            at += run[0] + run[1];
+            pages += run[1];
+        }
+    }
+    assert_eq!(written, seen.written);
+    let mean = pages as f64 / f64::from(seen.windows);
+    assert!((mean - seen.curve.points()[0].pages).abs() < 1e-6, "{mean}: {:?}", seen.curve);
+}
+
 #[test]
 fn a_known_writer_is_seen_as_it_is() {
     for has_log_dirty in [true, false] {
@@ -84,10 +104,12 @@ fn a_known_writer_is_seen_as_it_is() {
             guest = guest.without_log_dirty();
         }
         let _writer = Writer::start(&memory);
-        let seen = probe(&mut guest, &short(1500), &Cancel::default()).unwrap();
+        let options = ProbeOptions { trace: true, ..short(1500) };
+        let seen = probe(&mut guest, &options, &Cancel::default()).unwrap();
         let tracking = if has_log_dirty { Tracking::LogDirty } else { Tracking::Digest };
         assert_eq!(seen.tracking, tracking);
         require_the_writers_curve(&seen);
+        require_each_window(&seen);
         assert!(!memory.is_tracked());
     }
 }

@@ -8,6 +8,7 @@ pub mod empty;
 pub mod memory;
 pub mod pacing;
 pub mod prediction;
+pub mod record;
 pub mod stun;
 pub mod to_and_fro;
 pub mod trackers;

@@ -6,6 +6,7 @@ mod svg;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod words;
 
 use std::fmt::Display;
@@ -39,6 +40,7 @@ const CPU_SHARE: u8 = 5;
 const TRACKING: u8 = 6;
 const JSON: u8 = 7;
 const SVG: u8 = 8;
+const TRACE: u8 = 9;
 const LONG: &[Long] = &[
     Long::with_value("seconds", SECONDS),
     Long::with_value("window", WINDOW),
@@ -48,6 +50,7 @@ const LONG: &[Long] = &[
     Long::with_value("tracking", TRACKING),
     Long::flag("json", JSON),
     Long::with_value("svg", SVG),
+    Long::with_value("trace", TRACE),
 ];
 
 /// Links that are predicted for unless one is named, in Mbit/s.
@@ -64,6 +67,7 @@ struct Wishes {
     share: CpuShare,
     json: bool,
     svg: Option<String>,
+    trace: Option<String>,
 }
 
 impl Default for Wishes {
@@ -76,6 +80,7 @@ impl Default for Wishes {
             share: CpuShare::FULL,
             json: false,
             svg: None,
+            trace: None,
         }
     }
 }
@@ -124,6 +129,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             TRACKING => wishes.options.tracking = tracking(value)?,
             JSON => wishes.json = true,
             SVG => wishes.svg = Some(value.to_owned()),
+            TRACE => {
+                wishes.trace = Some(value.to_owned());
+                wishes.options.trace = true;
+            }
             _ => {}
         }
     }
@@ -152,6 +161,13 @@ fn dirty_rate(domain: &str, wishes: &Wishes) -> Result<ExitCode, Failure> {
     if let Some(path) = &wishes.svg {
         fs::write(path, svg::draw(&account))
             .map_err(|error| Failure::line(format_args!("cannot write {path}: {error}")))?;
+    }
+    if let (Some(path), Some(trace)) = (&wishes.trace, &sight.probe.trace) {
+        trace::keep(&account, trace, path)
+            .map_err(|error| Failure::line(format_args!("cannot write {path}: {error}")))?;
+        if trace.is_cut_off {
+            log::warn!("{path} has room for the first {} windows only", trace.windows.len());
+        }
     }
     output::print(if wishes.json {
         format!("{}\n", serde_json::to_string_pretty(&json::document(&account))?)

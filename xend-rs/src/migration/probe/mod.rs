@@ -10,6 +10,7 @@
 //! differs was written. Such a window cannot be shorter than it takes to read all memory.
 
 mod census;
+mod trace;
 mod windows;
 mod working_set;
 
@@ -17,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use census::{Census, census, sample};
+pub use trace::{Trace, TracedWindow};
 pub use windows::HotPage;
 
 use self::census::Scan;
@@ -44,6 +46,8 @@ pub struct ProbeOptions {
     pub tracking: Tracking,
     /// Threads that read memory, where it must be read.
     pub readers: usize,
+    /// Keep which pages were written in each window.
+    pub trace: bool,
 }
 
 impl Default for ProbeOptions {
@@ -54,6 +58,7 @@ impl Default for ProbeOptions {
             length: Duration::from_secs(5),
             tracking: Tracking::Auto,
             readers: 1,
+            trace: false,
         }
     }
 }
@@ -79,6 +84,8 @@ pub struct Probe {
     pub hottest: Vec<HotPage>,
     /// It was cancelled before its time was over.
     pub cut_short: bool,
+    /// Each window, if that was asked for.
+    pub trace: Option<Trace>,
 }
 
 impl Probe {
@@ -154,7 +161,7 @@ pub fn watch<G: SourceGuest>(
     options: &ProbeOptions,
     cancel: &Cancel,
 ) -> Result<Probe, HypervisorError> {
-    let mut windows = Windows::new(guest.pfn_count());
+    let mut windows = Windows::new(guest.pfn_count(), options.trace);
     let mut reading = Duration::ZERO;
     let mut set = PfnSet::empty(guest.pfn_count());
     // What happened before the first window: a guest whose tracking has just begun faults on each of
@@ -184,7 +191,7 @@ fn by_digest<G: SourceGuest>(
     options: &ProbeOptions,
     cancel: &Cancel,
 ) -> Result<Probe, HypervisorError> {
-    let mut windows = Windows::new(guest.pfn_count());
+    let mut windows = Windows::new(guest.pfn_count(), options.trace);
     let mut sets = DigestTable::new(guest.pfn_count());
     let mut scan = Scan { guest, readers: options.readers, cancel };
     let mut from = None::<Instant>;
