@@ -13,6 +13,7 @@ use lab::{
 };
 use serde_json::{Value, json};
 
+use super::run_on;
 use crate::machine::Circumstances;
 use crate::programs::workspace;
 use crate::rig::{ASK, Ground, Place, Rig};
@@ -113,10 +114,8 @@ const PROCESSES: [(u32, u32); 2] = [(16, 400), (4, 100)];
 /// # Errors
 /// When a guest cannot be looked at, or has a wrong page afterwards.
 pub fn run(seconds: u32) -> Result<()> {
-    let ground = Ground::prepare()?;
-    let rig = ground.boot_alone(HostSpec::new(Hypervisor::Shadow))?;
-    lab::end_tidily_on_signals()?;
-    record_all(&rig, seconds).inspect_err(|_| rig.lab().keep_logs())
+    let rig = Ground::prepare()?.boot_alone(HostSpec::new(Hypervisor::Shadow))?;
+    run_on(&rig, |rig| record_all(rig, seconds))
 }
 
 fn record_all(rig: &Rig, seconds: u32) -> Result<()> {
