@@ -34,7 +34,7 @@ use world::World;
 
 fn main() -> ExitCode {
     let with_shadow: Vec<Scenario<World>> = [
-        golden::SCENARIOS,
+        golden::ALONE,
         power::SCENARIOS,
         &agent::scenarios(),
         alone::SCENARIOS,
@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         kills::SCENARIOS,
         life::SCENARIOS,
         probe::WITH_SHADOW,
+        golden::WITH_A_GUEST,
         &toolstack::with_shadow(),
     ]
     .concat();
