@@ -19,6 +19,10 @@ pub const SYSTEM_MIB: u32 = 85;
 /// What Linux 6.1 loses of its memory at each resume, whoever migrates it, in MiB.
 pub const LOST_PER_RESUME_MIB: u32 = 1;
 
+/// What a guest in unrest needs besides: for its balloon, which moves by 4 MiB, and for processes that come
+/// and go.
+pub const UNREST_MIB: u32 = 12;
+
 /// The guest of the demonstration and of the migration tests: 40 MiB of verified memory, of which
 /// 4 MiB are written all the time.
 #[must_use]

@@ -10,7 +10,7 @@
 //! Each line after it is a window, in order: `[length, skip, run, skip, run, ...]`. The length is in
 //! microseconds. From page 0 on, so many pages were not written, the next so many were, and so on.
 //!
-//! - `nonzero_pages` need not be there. Where it is, the guest is played with [so many](held) pages.
+//! - `nonzero_pages` need not be there. Where it is, the guest is played with so many pages.
 //! - `link_pages_per_s` is what the link takes in the migration that is to be played. It is no part of
 //!   what is recorded: where it is not there, a trace is played over several, by which all pages take
 //!   [`COPY_S`] seconds.

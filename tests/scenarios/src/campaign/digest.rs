@@ -16,11 +16,9 @@ use crate::machine::Circumstances;
 use crate::rig::{Place, Rig};
 use crate::row;
 use crate::statistics::Spread;
-use crate::traveller::{LOST_PER_RESUME_MIB, find, require_intact, usual};
+use crate::traveller::{LOST_PER_RESUME_MIB, UNREST_MIB, find, require_intact, usual};
 
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(180);
-/// For the balloon, which moves by 4 MiB, and the processes that come and go.
-const UNREST_MIB: u32 = 12;
 const CHURN_PER_S: u32 = 5;
 /// One of so many migrations goes over a slower link, and is followed by one with the guest suspended
 /// first, to compare.

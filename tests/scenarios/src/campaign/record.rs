@@ -17,7 +17,7 @@ use super::run_on;
 use crate::machine::Circumstances;
 use crate::programs::workspace;
 use crate::rig::{ASK, Ground, Place, Rig};
-use crate::traveller::{require_intact, small};
+use crate::traveller::{SYSTEM_MIB, UNREST_MIB, require_intact, small};
 
 /// Where they go, from the workspace.
 const FOLDER: &str = "tests/replay/traces";
@@ -30,8 +30,6 @@ const LOOK_GRACE: Duration = Duration::from_secs(60);
 /// A trace with fewer windows, for each second, is of a guest or a host that was stuck.
 const LEAST_WINDOWS_PER_S: u64 = 5;
 const MEMORY_MIB: u32 = 64;
-/// What kernel, file system and page tables take, and room for processes that come and go.
-const SYSTEM_MIB: u32 = 97;
 /// Where the processes of the second guest answer.
 const FIRST_PORT: u16 = 7101;
 
@@ -139,7 +137,7 @@ fn record_all(rig: &Rig, seconds: u32) -> Result<()> {
 fn busy() -> GuestSpec {
     GuestSpec {
         name: "recorded".to_owned(),
-        memory_mib: MEMORY_MIB + SYSTEM_MIB,
+        memory_mib: MEMORY_MIB + SYSTEM_MIB + UNREST_MIB,
         workload: WorkloadSpec { memory_mib: MEMORY_MIB, hot_mib: 0, writes_per_s: 0 },
         ip: Ipv4Addr::new(10, 77, 0, 107),
         ..small(GuestKind::Pv)
@@ -158,7 +156,7 @@ fn with_processes() -> GuestSpec {
     let of_processes: u32 = PROCESSES.iter().map(|(mib, _)| mib).sum();
     GuestSpec {
         name: "processes".to_owned(),
-        memory_mib: workload.memory_mib + of_processes + SYSTEM_MIB,
+        memory_mib: workload.memory_mib + of_processes + SYSTEM_MIB + UNREST_MIB,
         workload,
         ip: Ipv4Addr::new(10, 77, 0, 108),
         processes: PROCESSES.into_iter().zip(FIRST_PORT..).map(process).collect(),

@@ -14,7 +14,7 @@ use crate::flight::{Flight, Route};
 use crate::helper::Helper;
 use crate::machine::Circumstances;
 use crate::rig::{Place, Rig};
-use crate::traveller::{LOST_PER_RESUME_MIB, find, require_intact, usual};
+use crate::traveller::{LOST_PER_RESUME_MIB, UNREST_MIB, find, require_intact, usual};
 
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
 /// Slow enough that Dom0 mostly waits in round 0: what the guest is slower by then is not Dom0's
@@ -25,7 +25,6 @@ const CHURN_PER_S: u32 = 100;
 const MEASURE: Duration = Duration::from_secs(10);
 /// By then round 0 has begun.
 const BEGUN_BYTES: u64 = 4 << 20;
-const UNREST_MIB: u32 = 12;
 
 /// The trackers, by their names.
 const TRACKERS: [&str; 2] = ["log-dirty", "digest"];
