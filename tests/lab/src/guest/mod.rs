@@ -30,7 +30,8 @@ impl Guest {
         mac_of(self.ip)
     }
 
-    /// A guest that something other than [`Host::create_guest`] made, with the workload in it.
+    /// A guest that something other than [`Host::create_guest`](crate::Host::create_guest) made, with the
+    /// workload in it.
     #[must_use]
     pub fn existing(name: &str, ip: Ipv4Addr) -> Self {
         Self { name: name.to_owned(), ip }
