@@ -1,5 +1,7 @@
 //! The program as it is installed, with a xenstored in this process and a host that talks to it.
 
+mod common;
+
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -16,6 +18,8 @@ use guest_notifier::{Notifier, Outcome, Store, Wish};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+use common::await_that;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_xend-agent");
 
@@ -153,14 +157,6 @@ impl Drop for Agent {
 /// Nothing is to happen to the machine that the test runs on.
 fn harmless() -> Wish {
     Wish { cache: Cache::Keep, balloon: false, zero: false, ..Wish::default() }
-}
-
-fn await_that(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

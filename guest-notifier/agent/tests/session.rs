@@ -1,5 +1,7 @@
 //! The host's side and the agent's, over a xenstore in memory.
 
+mod common;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -10,8 +12,10 @@ use guest_notifier::protocol::{
     VERSIONS,
 };
 use guest_notifier::testing::{MemoryStore, NoBell};
-use guest_notifier::{Notifier, Outcome, Wish};
+use guest_notifier::{Notifier, Outcome, Store, Wish};
 use xend_agent::session::{Deeds, Session};
+
+use common::await_that;
 
 /// What an agent was told to do, in order, and how it behaves.
 #[derive(Clone, Default)]
@@ -94,21 +98,47 @@ fn prepare(notifier: &mut Notifier<MemoryStore, NoBell>, wish: Wish) -> Outcome 
     notifier.prepare(&wish, || Some(NoBell), &|| false)
 }
 
-fn await_that(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(5));
+const QUICK: Duration = Duration::from_millis(300);
+
+/// A host and an agent with a guest's tree between them. The host ends first.
+struct Meeting {
+    host: Notifier<MemoryStore, NoBell>,
+    agent: Agent,
+    store: MemoryStore,
+    told: Told,
+}
+
+impl Meeting {
+    fn begin(told: Told) -> Self {
+        let store = MemoryStore::default();
+        Self { host: notifier(&store), agent: Agent::start(&store, &told), store, told }
+    }
+
+    fn prepare(&mut self, wish: Wish) -> Outcome {
+        prepare(&mut self.host, wish)
+    }
+
+    /// The agent has prepared, and knows what share of the link it has.
+    fn in_pre_copy(wish: Wish) -> Self {
+        let mut meeting = Self::begin(Told::default());
+        let outcome = meeting.prepare(wish);
+        assert!(matches!(outcome, Outcome::Prepared(_)), "{outcome}");
+        meeting.host.pre_copy(1 << 20);
+        meeting.told.await_last("share 1024");
+        meeting
     }
 }
 
-const QUICK: Duration = Duration::from_millis(300);
+/// The tree of a guest without an agent, in which somebody says that there is one.
+fn store_of_a_liar(versions: &[u8]) -> MemoryStore {
+    let store = MemoryStore::default();
+    store.write_bytes(VERSIONS, versions);
+    store
+}
 
 #[test]
 fn a_move_from_the_first_word_to_the_arrival() {
-    let (store, told) = (MemoryStore::default(), Told::default());
-    let agent = Agent::start(&store, &told);
-    let mut host = notifier(&store);
+    let Meeting { mut host, agent, store, told } = Meeting::begin(Told::default());
     let sight = host.look().unwrap().unwrap();
     assert!(sight.program.starts_with("xend-agent "), "{sight:?}");
     let outcome = prepare(&mut host, Wish::default());
@@ -135,17 +165,13 @@ fn a_move_from_the_first_word_to_the_arrival() {
 #[test]
 fn a_cancelled_move_releases_at_once_and_leaves_no_command() {
     for resumed in [false, true] {
-        let (store, told) = (MemoryStore::default(), Told::default());
-        let _agent = Agent::start(&store, &told);
-        let mut host = notifier(&store);
-        assert!(matches!(prepare(&mut host, Wish::default()), Outcome::Prepared(_)));
-        host.pre_copy(1 << 20);
-        told.await_last("share 1024");
+        let mut meeting = Meeting::in_pre_copy(Wish::default());
         if resumed {
-            host.resumed();
+            meeting.host.resumed();
         } else {
-            host.cancelled();
+            meeting.host.cancelled();
         }
+        let Meeting { host, store, told, .. } = &mut meeting;
         assert_eq!(told.done.lock().unwrap().last().map(String::as_str), Some("release"));
         assert_eq!(store.text(COMMAND), None);
         assert!(!host.has_agent());
@@ -154,25 +180,15 @@ fn a_cancelled_move_releases_at_once_and_leaves_no_command() {
 
 #[test]
 fn a_host_that_ends_without_a_word_has_everything_released() {
-    let (store, told) = (MemoryStore::default(), Told::default());
-    let _agent = Agent::start(&store, &told);
-    let mut host = notifier(&store);
-    assert!(matches!(prepare(&mut host, Wish::default()), Outcome::Prepared(_)));
-    host.pre_copy(1 << 20);
-    told.await_last("share 1024");
-    drop(host);
-    told.await_last("release");
+    let meeting = Meeting::in_pre_copy(Wish::default());
+    drop(meeting.host);
+    meeting.told.await_last("release");
 }
 
 #[test]
 fn a_host_that_is_killed_is_given_up_after_its_silence() {
-    let (store, told) = (MemoryStore::default(), Told::default());
-    let _agent = Agent::start(&store, &told);
-    let mut host = notifier(&store);
     let wish = Wish { deadman_s: 1, ..Wish::default() };
-    assert!(matches!(prepare(&mut host, wish), Outcome::Prepared(_)));
-    host.pre_copy(1 << 20);
-    told.await_last("share 1024");
+    let Meeting { mut host, agent: _agent, store, told } = Meeting::in_pre_copy(wish);
     // As long as it lives it is believed.
     let until = Instant::now() + Duration::from_secs(3);
     while Instant::now() < until {
@@ -207,8 +223,7 @@ fn a_guest_without_an_agent_costs_nothing() {
 
 #[test]
 fn an_agent_that_died_is_waited_for_once() {
-    let store = MemoryStore::default();
-    store.write_bytes(VERSIONS, b"1 1");
+    let store = store_of_a_liar(b"1 1");
     let mut host = notifier(&store);
     let started = Instant::now();
     assert!(matches!(prepare(&mut host, Wish::default()), Outcome::Silent));
@@ -221,37 +236,32 @@ fn an_agent_that_died_is_waited_for_once() {
 
 #[test]
 fn an_agent_that_was_only_slow_is_there_the_next_time() {
-    let (store, told) = (MemoryStore::default(), Told::default());
-    let _agent = Agent::start(&store, &told);
-    let mut gone = store.clone();
-    guest_notifier::Store::remove(&mut gone, GUEST_FOLDER).unwrap();
+    let Meeting { agent: _agent, mut store, .. } = Meeting::begin(Told::default());
+    store.remove(GUEST_FOLDER).unwrap();
     await_that("the agent to come back", || store.text(VERSIONS).is_some());
     assert_eq!(store.text(INSTANCE).as_deref(), Some("abc"));
 }
 
 #[test]
 fn one_that_is_not_through_in_time_is_left_behind_and_releases() {
-    let (store, told) = (MemoryStore::default(), Told { slow: true, ..Told::default() });
-    let _agent = Agent::start(&store, &told);
-    let mut host = notifier(&store);
+    let mut meeting = Meeting::begin(Told { slow: true, ..Told::default() });
     let started = Instant::now();
-    let outcome = prepare(&mut host, Wish { deadline: QUICK, ..Wish::default() });
+    let outcome = meeting.prepare(Wish { deadline: QUICK, ..Wish::default() });
     assert!(matches!(outcome, Outcome::Late), "{outcome}");
     assert!(started.elapsed() < QUICK * 3);
-    told.await_last("release");
-    assert!(!host.has_agent());
+    meeting.told.await_last("release");
+    assert!(!meeting.host.has_agent());
 }
 
 #[test]
 fn who_cancels_does_not_wait_for_the_guest() {
-    let (store, told) = (MemoryStore::default(), Told { slow: true, ..Told::default() });
-    let _agent = Agent::start(&store, &told);
-    let mut host = notifier(&store);
+    let mut meeting = Meeting::begin(Told { slow: true, ..Told::default() });
     let started = Instant::now();
-    let outcome = host.prepare(&Wish::default(), || Some(NoBell), &|| started.elapsed() > QUICK);
+    let cancelled = || started.elapsed() > QUICK;
+    let outcome = meeting.host.prepare(&Wish::default(), || Some(NoBell), &cancelled);
     assert!(matches!(outcome, Outcome::Cancelled), "{outcome}");
     assert!(started.elapsed() < QUICK * 3);
-    told.await_last("release");
+    meeting.told.await_last("release");
 }
 
 #[test]
@@ -267,8 +277,7 @@ fn liars_cost_no_more_than_the_deadline() {
         (b"1 65535", format!("{number} failed {}", "x".repeat(10_000)).leak().as_bytes()),
     ];
     for (versions, answer) in lies {
-        let store = MemoryStore::default();
-        store.write_bytes(VERSIONS, versions);
+        let store = store_of_a_liar(versions);
         store.write_bytes(ANSWER, answer);
         let mut host = notifier(&store);
         let started = Instant::now();
@@ -287,8 +296,7 @@ fn versions_that_make_no_sense_are_nobody_and_others_are_named() {
     for (versions, is_other) in
         [(&b"2 9"[..], true), (b"0 1", false), (b"\xff", false), (&[b'1'; 5000], false)]
     {
-        let store = MemoryStore::default();
-        store.write_bytes(VERSIONS, versions);
+        let store = store_of_a_liar(versions);
         let outcome = prepare(&mut notifier(&store), Wish::default());
         match outcome {
             Outcome::OtherVersion(_) => assert!(is_other, "{versions:?}"),
@@ -301,13 +309,8 @@ fn versions_that_make_no_sense_are_nobody_and_others_are_named() {
 
 #[test]
 fn an_agent_whose_host_folder_vanishes_releases() {
-    let (store, told) = (MemoryStore::default(), Told::default());
-    let _agent = Agent::start(&store, &told);
-    let mut host = notifier(&store);
-    assert!(matches!(prepare(&mut host, Wish::default()), Outcome::Prepared(_)));
-    host.pre_copy(1 << 20);
-    told.await_last("share 1024");
-    let mut toolstack = store.clone();
-    guest_notifier::Store::remove(&mut toolstack, HOST_FOLDER).unwrap();
-    told.await_last("release");
+    let mut meeting = Meeting::in_pre_copy(Wish::default());
+    // As a toolstack may do it.
+    meeting.store.remove(HOST_FOLDER).unwrap();
+    meeting.told.await_last("release");
 }

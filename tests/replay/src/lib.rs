@@ -32,7 +32,8 @@
 //!
 //! Hindsight knows when a burst of writing will end, and a rule that is asked in the middle of one does
 //! not: whatever it does, there is a guest for which it is wrong by more than any factor. The families
-//! `phased`, `sweep` and `moving` are made of such guests ([`generate::FORESEEABLE`] names the others).
+//! `phased`, `sweep` and `moving` are made of such guests, and `recorded` may be
+//! ([`generate::FORESEEABLE`] names the others).
 //! In each of those at least 85 in 100 traces must be within 1.15, and the median; in all other families
 //! every single one must be.
 

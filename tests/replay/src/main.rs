@@ -53,9 +53,9 @@ fn main() -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for path in &options.traces {
         let opened = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-        let trace = file::read(BufReader::new(opened));
-        let trace = trace.with_context(|| format!("reading {}", path.display()))?;
-        rows.push(Row::of(&trace, &policy, probe));
+        let traces = file::read(BufReader::new(opened));
+        let traces = traces.with_context(|| format!("reading {}", path.display()))?;
+        rows.extend(traces.iter().map(|trace| Row::of(trace, &policy, probe)));
     }
     if options.traces.is_empty() {
         let guests = generate::catalogue();

@@ -6,12 +6,15 @@ use std::time::Duration;
 use xend_rs::migration::policy::{Adaptive, Stock};
 
 use crate::engine::Mechanics;
+use crate::generate::FORESEEABLE;
 use crate::hindsight::{Regret, regret};
 use crate::trace::Trace;
 use crate::voyage::{Stop, play};
 
 /// Neither pages nor downtime may be more than so many times the best stop's.
 pub const ALLOWED: f64 = 1.15;
+/// The share of the traces of a family that must be within that, if what comes next cannot be told.
+const MOST_OF: f64 = 0.85;
 
 /// A trace, migrated by both policies.
 #[derive(Clone, Debug)]
@@ -31,7 +34,7 @@ pub struct Row {
 impl Row {
     /// Plays both over a trace, ours after a probe of so long.
     pub fn of(trace: &Trace, policy: &Adaptive, probe: Duration) -> Self {
-        let windows = (probe.as_secs_f64() / trace.window.as_secs_f64()) as usize;
+        let windows = trace.windows_in(probe);
         let voyage = play(trace, Mechanics::ours(trace.pages), policy, windows, true);
         let stock = play(trace, Mechanics::stock(trace.pages), &Stock, 0, false);
         Self {
@@ -113,6 +116,27 @@ impl<'a> Family<'a> {
     /// The larger ratio to the best, in the median.
     pub fn median(&self) -> f64 {
         self.rows[self.rows.len() / 2].worst()
+    }
+
+    /// What is missing of what is demanded, a line each: every trace within [`ALLOWED`] if its family
+    /// is [`FORESEEABLE`], and otherwise most of them and the median.
+    pub fn misses(&self) -> Vec<String> {
+        if FORESEEABLE.contains(&self.name) {
+            return self
+                .rows
+                .iter()
+                .filter(|row| !row.is_good())
+                .map(|row| row.to_string())
+                .collect();
+        }
+        let mut misses = Vec::new();
+        if self.good() < MOST_OF {
+            misses.push(format!("{}: {:.2} of all are within", self.name, self.good()));
+        }
+        if self.median() > ALLOWED {
+            misses.push(format!("{}: the median is {:.2}", self.name, self.median()));
+        }
+        misses
     }
 
     fn mean_to_stock(&self, of: impl Fn(&Stop) -> f64) -> f64 {

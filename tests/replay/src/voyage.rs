@@ -38,8 +38,8 @@ pub struct Voyage {
     pub rounds: Vec<Round>,
 }
 
-/// Plays `policy` over `trace`, after a probe of so many windows. With `hindsight` rounds go on after its stop, as the last of its
-/// rounds was made, for what later stops would have come to.
+/// Plays `policy` over `trace`, after a probe of so many windows. With `hindsight` rounds go on after
+/// its stop, as the last of its rounds was made, for what later stops would have come to.
 pub fn play(
     trace: &Trace,
     mechanics: Mechanics,
@@ -48,7 +48,7 @@ pub fn play(
     hindsight: bool,
 ) -> Voyage {
     let probe = (probe_windows > 0).then(|| trace.probe(probe_windows));
-    let mut engine = Engine::new(trace, mechanics, trace.window * probe_windows as u32);
+    let mut engine = Engine::new(trace, mechanics, trace.time_of(probe_windows));
     let mut voyage = Voyage { stopped: None, stops: Vec::new(), rounds: Vec::new() };
     let mut next = policy.first();
     let mut decided = false;

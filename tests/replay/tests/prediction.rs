@@ -24,7 +24,7 @@ fn in_the_median_time_is_within_a_fifth_and_downtime_within_two_fifths() {
     let (mut totals, mut downtimes) = (Vec::new(), Vec::new());
     for guest in catalogue() {
         let trace = guest.trace();
-        let windows = (PROBE.as_secs_f64() / trace.window.as_secs_f64()) as usize;
+        let windows = trace.windows_in(PROBE);
         let link = Rate::bytes_per_s((trace.link_pages_per_s * PAGE_BYTES as f64) as u64);
         let journey = Journey::new(u64::from(trace.pages), link, policy.settings());
         let predicted = predict(&policy, &trace.probe(windows), &journey);

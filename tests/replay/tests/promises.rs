@@ -26,7 +26,7 @@ fn half_hot(load: f64, seed: u64) -> Trace {
 }
 
 fn ours(trace: &Trace, settings: Settings, mechanics: Mechanics, probe_s: f64) -> Voyage {
-    let windows = (probe_s / trace.window.as_secs_f64()) as usize;
+    let windows = trace.windows_in(Duration::from_secs_f64(probe_s));
     // A trace ends with the last thing that the guest does: it writes nothing to say farewell.
     let settings = Settings { suspend_pages: 0, ..settings };
     play(trace, mechanics, &Adaptive::new(settings), windows, false)

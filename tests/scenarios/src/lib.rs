@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod arguments;
 pub mod campaign;
 pub mod census;
 pub mod clean;

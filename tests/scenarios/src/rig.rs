@@ -41,18 +41,32 @@ impl Ground {
     /// # Errors
     /// What the lab says.
     pub fn boot(&self, spec: HostSpec) -> Result<Rig> {
+        self.boot_all(&[spec; 2])
+    }
+
+    /// Boots one host alone, named `a`: for what needs no migration. There is no host `b` then, and
+    /// asking for it is an error of the caller's.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn boot_alone(&self, spec: HostSpec) -> Result<Rig> {
+        self.boot_all(&[spec])
+    }
+
+    fn boot_all(&self, specs: &[HostSpec]) -> Result<Rig> {
         let started = Instant::now();
         let isolation = Isolation::enter()?;
-        let lab = Lab::up(isolation, &self.images, &[spec; 2])?;
+        let lab = Lab::up(isolation, &self.images, specs)?;
         for host in lab.hosts() {
             self.programs.install(host).context("cannot put the programs into a Dom0")?;
         }
-        println!("two Xen hosts are up after {:.0} s", started.elapsed().as_secs_f32());
+        let which = if specs.len() == 1 { "one Xen host is" } else { "two Xen hosts are" };
+        println!("{which} up after {:.0} s", started.elapsed().as_secs_f32());
         Ok(Rig { lab })
     }
 }
 
-/// Two hosts, ready.
+/// Two hosts, or one alone, ready.
 #[derive(Debug)]
 pub struct Rig {
     lab: Lab,
@@ -74,7 +88,7 @@ impl Rig {
         }]
     }
 
-    /// Both hosts.
+    /// All of its hosts.
     #[must_use]
     pub fn hosts(&self) -> &[Host] {
         self.lab.hosts()

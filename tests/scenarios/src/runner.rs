@@ -35,17 +35,19 @@ impl<W> Copy for Scenario<W> {}
 pub enum Selection {
     /// All there are.
     All,
-    /// Those with that text in their names.
-    Matching(String),
+    /// Those with one of these texts in their names.
+    Matching(Vec<String>),
     /// Those of these names.
     Named(&'static [&'static str]),
 }
 
 impl Selection {
-    fn takes(&self, name: &str) -> bool {
+    /// Whether a scenario of this name is among them.
+    #[must_use]
+    pub fn takes(&self, name: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Matching(text) => name.contains(text.as_str()),
+            Self::Matching(texts) => texts.iter().any(|text| name.contains(text.as_str())),
             Self::Named(names) => names.contains(&name),
         }
     }
@@ -211,7 +213,7 @@ mod tests {
             }),
         ];
         let mut world = 0;
-        let mut totals = Totals::new(Selection::Matching("a::".to_owned()));
+        let mut totals = Totals::new(Selection::Matching(vec!["a::".to_owned()]));
         totals.run(&mut world, &scenarios, settle);
         assert_eq!((world, totals.passed, totals.failed.len(), totals.filtered_out), (2, 1, 1, 1));
         assert!(!totals.finish());

@@ -14,6 +14,15 @@ const VERIFY_TIMEOUT: Duration = Duration::from_secs(90);
 /// The writer makes 200 writes a second; a guest that was just resumed may lag.
 const WRITES_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What a guest needs besides the memory that is verified, in MiB.
+pub const SYSTEM_MIB: u32 = 85;
+/// What Linux 6.1 loses of its memory at each resume, whoever migrates it, in MiB.
+pub const LOST_PER_RESUME_MIB: u32 = 1;
+
+/// What a guest in unrest needs besides: for its balloon, which moves by 4 MiB, and for processes that come
+/// and go.
+pub const UNREST_MIB: u32 = 12;
+
 /// The guest of the demonstration and of the migration tests: 40 MiB of verified memory, of which
 /// 4 MiB are written all the time.
 #[must_use]
@@ -33,6 +42,13 @@ pub fn usual(kind: GuestKind) -> GuestSpec {
         cache_mib: 0,
         agent: false,
     }
+}
+
+/// A PV guest for so many migrations, with this workload and no memory to spare.
+#[must_use]
+pub fn working(workload: WorkloadSpec, resumes: u32) -> GuestSpec {
+    let memory_mib = workload.memory_mib + SYSTEM_MIB + resumes * LOST_PER_RESUME_MIB;
+    GuestSpec { memory_mib, workload, ..usual(GuestKind::Pv) }
 }
 
 /// A guest whose memory is quick to save and to send, for the many ways to fail.

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
-use xend_rs::hypervisor::sim::{Faults, SimMemory, SimSource, SimWriter};
+use xend_rs::hypervisor::sim::{SimMemory, SimSource, SimWriter};
 use xend_rs::hypervisor::types::Pfn;
 use xend_rs::hypervisor::{HypervisorError, Liveness, PfnSet, Result, Sieve};
 use xend_rs::migration::tracker::{Digest, Tracker};
@@ -13,7 +13,8 @@ use xend_rs::migration::{
 use xend_rs::stream::libxc::PageEntry;
 
 use crate::harness::{
-    RoundsExactly, SimToolstack, first_difference, restore_from, save_to_vec, tracked,
+    Journey, RoundsExactly, SimToolstack, first_difference, idle, migrate, require_arrival,
+    restore_from, save_to_vec, source_of, tracked,
 };
 
 const PFNS: u64 = 3000;
@@ -26,15 +27,12 @@ fn digest() -> SaveOptions<'static> {
 fn an_unchanged_guest_is_sent_once_and_read_to_the_end() {
     let memory = SimMemory::filled(PFNS);
     (0..1000).for_each(|n| memory.balloon_out(Pfn(n)));
-    let source = SimSource::new(memory.clone(), Faults::none());
-    let (image, report) = save_to_vec(source, &mut SimToolstack::new(&memory), &digest()).unwrap();
+    let Journey { saved: report, received, .. } = migrate(&memory, &digest(), idle);
     assert_eq!(report.data_pages(), PFNS - 1000);
     // One scan finds that nothing has changed, and the last one that nothing has since.
     assert_eq!(report.rounds.len(), 2);
     assert_eq!(report.last_pass.read_pages, PFNS - 1000);
-    let (arrived, received) = restore_from(&image, PFNS).unwrap();
     assert_eq!(received.data_pages, PFNS - 1000);
-    assert_eq!(first_difference(&memory, &arrived), None);
 }
 
 #[test]
@@ -45,7 +43,7 @@ fn it_is_chosen_where_there_is_no_log_dirty_and_only_there() {
         (true, Tracking::Digest, true),
     ] {
         let memory = SimMemory::filled(PFNS);
-        let mut source = SimSource::new(memory.clone(), Faults::none());
+        let mut source = source_of(&memory);
         if !source_can {
             source = source.without_log_dirty();
         }
@@ -55,14 +53,14 @@ fn it_is_chosen_where_there_is_no_log_dirty_and_only_there() {
         let used = if digests { Tracking::Digest } else { Tracking::LogDirty };
         assert_eq!(report.tracking, used, "{wanted} {source_can}");
         assert_eq!(report.stop_plan.is_some(), digests, "{wanted} {source_can}");
-        assert_eq!(first_difference(&memory, &restore_from(&image, PFNS).unwrap().0), None);
+        require_arrival(&memory, &image);
     }
 }
 
 #[test]
 fn log_dirty_is_refused_before_the_first_byte_where_there_is_none() {
     let memory = SimMemory::filled(PFNS);
-    let source = SimSource::new(memory.clone(), Faults::none()).without_log_dirty();
+    let source = source_of(&memory).without_log_dirty();
     let mut toolstack = SimToolstack::new(&memory);
     let error = save_to_vec(source, &mut toolstack, &tracked(Tracking::LogDirty)).unwrap_err();
     assert_eq!(error.phase, Phase::Tracking);
@@ -73,9 +71,7 @@ fn log_dirty_is_refused_before_the_first_byte_where_there_is_none() {
 #[test]
 fn a_guest_with_a_device_of_its_own_is_refused() {
     let memory = SimMemory::filled(PFNS);
-    let source = SimSource::new(memory.clone(), Faults::none())
-        .without_log_dirty()
-        .with_passed_through_device();
+    let source = source_of(&memory).without_log_dirty().with_passed_through_device();
     let mut toolstack = SimToolstack::new(&memory);
     let error = save_to_vec(source, &mut toolstack, &tracked(Tracking::Auto)).unwrap_err();
     assert_eq!(error.phase, Phase::Tracking);
@@ -85,51 +81,40 @@ fn a_guest_with_a_device_of_its_own_is_refused() {
 #[test]
 fn without_tracking_the_guest_is_suspended_first() {
     let memory = SimMemory::filled(PFNS);
-    let source = SimSource::new(memory.clone(), Faults::none()).without_log_dirty();
+    let source = source_of(&memory).without_log_dirty();
     let mut toolstack = SimToolstack::new(&memory);
     let (image, report) = save_to_vec(source, &mut toolstack, &tracked(Tracking::None)).unwrap();
     assert_eq!((report.rounds.len(), report.last_pass.data_pages), (0, PFNS));
-    assert_eq!(first_difference(&memory, &restore_from(&image, PFNS).unwrap().0), None);
+    require_arrival(&memory, &image);
 }
 
 #[test]
 fn a_page_table_whose_target_moved_travels_though_no_byte_of_it_changed() {
     let memory = SimMemory::filled(PFNS);
     memory.make_table(Pfn(9), &[Pfn(20), Pfn(2999)]);
-    let mut toolstack = SimToolstack::new(&memory);
-    let guest = memory.clone();
-    // At the very end of the first scan; page 9 was read long before.
-    toolstack.on_progress = Some(Box::new(move |progress| {
+    migrate(&memory, &digest(), |progress| {
+        // At the very end of the first scan; page 9 was read long before.
         if progress.done_pages == progress.total_pages {
-            guest.exchange_frames(Pfn(20), Pfn(21));
+            memory.exchange_frames(Pfn(20), Pfn(21));
         }
-    }));
-    let source = SimSource::new(memory.clone(), Faults::none());
-    let (image, _) = save_to_vec(source, &mut toolstack, &digest()).unwrap();
-    drop(toolstack);
-    let (arrived, _) = restore_from(&image, PFNS).unwrap();
-    assert_eq!(first_difference(&memory, &arrived), None);
+    });
 }
 
 #[test]
 fn a_coarse_scan_leaves_out_what_is_stable_and_the_last_one_nothing() {
     let memory = SimMemory::filled(PFNS);
-    let mut toolstack = SimToolstack::new(&memory);
-    let (guest, mut writes) = (memory.clone(), 0u64);
-    toolstack.on_progress = Some(Box::new(move |_| {
-        writes += 1;
-        guest.write(Pfn(writes % 8), 8, &writes.to_le_bytes());
-    }));
-    let source = SimSource::new(memory.clone(), Faults::none());
     let options = SaveOptions { policy: &RoundsExactly(10), ..digest() };
-    let (image, report) = save_to_vec(source, &mut toolstack, &options).unwrap();
-    drop(toolstack);
+    let mut writes = 0u64;
+    let report = migrate(&memory, &options, |_| {
+        writes += 1;
+        memory.write(Pfn(writes % 8), 8, &writes.to_le_bytes());
+    })
+    .saved;
     let read: Vec<u64> = report.rounds.iter().map(|round| round.read_pages).collect();
     assert_eq!(&read[..3], [PFNS; 3], "all of them, and then two full scans");
     assert!(read[3..6].iter().all(|&pages| pages <= 8), "{read:?}");
     assert_eq!(read[6], PFNS, "a full one again");
     assert_eq!(report.last_pass.read_pages, PFNS);
-    assert_eq!(first_difference(&memory, &restore_from(&image, PFNS).unwrap().0), None);
 }
 
 /// A tracker that does not see any more what differs once the guest stands still.
@@ -197,13 +182,12 @@ fn journey_of_a_writer(
     let memory = SimMemory::filled(PFNS);
     let writer = SimWriter::start(memory.clone(), 100..400);
     // The thread may get no turn after the last live round has read a page; this write comes then.
-    let (guest, mut writes) = (memory.clone(), 0u64);
-    let mut toolstack = SimToolstack::new(&memory);
-    toolstack.on_progress = Some(Box::new(move |_| {
+    let mut writes = 0u64;
+    let mut toolstack = SimToolstack::doing(&memory, |_| {
         writes += 1;
-        guest.write(Pfn(100 + writes % 300), 64, &writes.to_le_bytes());
-    }));
-    let mut source = SimSource::new(memory.clone(), Faults::none());
+        memory.write(Pfn(100 + writes % 300), 64, &writes.to_le_bytes());
+    });
+    let mut source = source_of(&memory);
     let mut image = Vec::new();
     let report =
         save_with(&mut source, &mut toolstack, &mut image, &digest(), &Cancel::default(), |_| {
@@ -280,17 +264,11 @@ proptest! {
         readers in 1usize..4,
     ) {
         let memory = SimMemory::filled(PFNS);
-        let mut toolstack = SimToolstack::new(&memory);
-        let (guest, mut script) = (memory.clone(), script.into_iter());
-        toolstack.on_progress = Some(Box::new(move |_| {
-            script.by_ref().take(per_batch).for_each(|act| act.on(&guest));
-        }));
-        let source = SimSource::new(memory.clone(), Faults::none());
         let readers = NonZeroUsize::new(readers).unwrap();
         let options = SaveOptions { policy: &RoundsExactly(10), readers, ..digest() };
-        let (image, _) = save_to_vec(source, &mut toolstack, &options).unwrap();
-        drop(toolstack);
-        let (arrived, _) = restore_from(&image, PFNS).unwrap();
-        prop_assert_eq!(first_difference(&memory, &arrived), None);
+        let mut script = script.into_iter();
+        migrate(&memory, &options, |_| {
+            script.by_ref().take(per_batch).for_each(|act| act.on(&memory));
+        });
     }
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use xend_rs::hypervisor::sim::{Faults, Operation, SimMemory, SimSource};
 use xend_rs::migration::{Cancel, Phase, SaveError, SaveFailure, SaveOptions, Tracking, save};
 
-use crate::harness::{BrokenSink, SimToolstack, options, save_to_vec, tracked};
+use crate::harness::{BrokenSink, SimToolstack, options, save_to_vec, source_of, tracked};
 
 const PFNS: u64 = 3000;
 
@@ -40,7 +40,7 @@ fn any_hypervisor_call_may_fail_at_any_time() {
 fn a_peer_may_vanish_at_any_byte() {
     let whole = {
         let memory = SimMemory::filled(PFNS);
-        let source = SimSource::new(memory.clone(), Faults::none());
+        let source = source_of(&memory);
         save_to_vec(source, &mut SimToolstack::new(&memory), &options(true)).unwrap().0.len()
     };
     // Every byte of the preamble and of the end, and a spread in between.
@@ -48,7 +48,7 @@ fn a_peer_may_vanish_at_any_byte() {
     for limit in limits {
         let memory = SimMemory::filled(PFNS);
         let mut toolstack = SimToolstack::new(&memory);
-        let mut source = SimSource::new(memory.clone(), Faults::none());
+        let mut source = source_of(&memory);
         let mut sink = BrokenSink { left: limit };
         let error =
             save(&mut source, &mut toolstack, &mut sink, &options(true), &Cancel::default())
@@ -64,7 +64,7 @@ fn a_guest_that_will_not_suspend_runs_on() {
     let memory = SimMemory::filled(PFNS);
     let mut toolstack = SimToolstack::new(&memory);
     toolstack.refuse_suspend = true;
-    let source = SimSource::new(memory.clone(), Faults::none());
+    let source = source_of(&memory);
     let error = save_to_vec(source, &mut toolstack, &options(true)).unwrap_err();
     assert!(matches!(error, SaveError { phase: Phase::Suspend, cause: SaveFailure::Toolstack(_) }));
     assert_untouched(&memory);
@@ -77,7 +77,7 @@ fn a_suspend_that_did_not_happen_is_noticed() {
     let memory = SimMemory::filled(PFNS);
     let mut toolstack = SimToolstack::new(&memory);
     toolstack.lie_about_suspend = true;
-    let source = SimSource::new(memory.clone(), Faults::none());
+    let source = source_of(&memory);
     let error = save_to_vec(source, &mut toolstack, &options(true)).unwrap_err();
     assert!(matches!(error.cause, SaveFailure::NotSuspended { .. }));
     assert_untouched(&memory);
@@ -94,20 +94,17 @@ fn a_cancellation_is_obeyed_in_every_round() {
     for (wanted_calls, options) in runs {
         let memory = SimMemory::filled(PFNS);
         let cancel = Cancel::default();
-        let mut toolstack = SimToolstack::new(&memory);
-        let trigger = cancel.clone();
         let mut calls = 0;
-        toolstack.on_progress = Some(Box::new(move |_| {
+        let mut toolstack = SimToolstack::doing(&memory, |_| {
             calls += 1;
             if calls > wanted_calls {
-                trigger.cancel();
+                cancel.cancel();
             }
-        }));
-        let mut source = SimSource::new(memory.clone(), Faults::none());
+        });
+        let mut source = source_of(&memory);
         let error =
             save(&mut source, &mut toolstack, &mut Vec::new(), &options, &cancel).unwrap_err();
         assert!(matches!(error.cause, SaveFailure::Cancelled));
-        drop(toolstack);
         assert_untouched(&memory);
     }
 }

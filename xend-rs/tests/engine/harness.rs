@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use xend_rs::hypervisor::MissingPolicies;
 use xend_rs::hypervisor::sim::{Faults, Page, SimDestination, SimMemory, SimSource};
 use xend_rs::hypervisor::types::Pfn;
+use xend_rs::hypervisor::{MissingPolicies, SourceGuest};
 use xend_rs::migration::policy::{CpuShare, Decision, History, Next, Policy, Why};
 use xend_rs::migration::progress::{Progress, Stage};
 use xend_rs::migration::rate::Rate;
@@ -47,7 +47,12 @@ pub(crate) struct SimToolstack<'a> {
     pub(crate) refuse_stun: bool,
 }
 
-impl SimToolstack<'_> {
+impl<'a> SimToolstack<'a> {
+    /// One that does this at each progress.
+    pub(crate) fn doing(memory: &SimMemory, on_progress: impl FnMut(&Progress) + 'a) -> Self {
+        Self { on_progress: Some(Box::new(on_progress)), ..Self::new(memory) }
+    }
+
     pub(crate) fn new(memory: &SimMemory) -> Self {
         Self {
             memory: memory.clone(),
@@ -129,6 +134,41 @@ pub(crate) const LIVE_TRACKING: [Tracking; 2] = [Tracking::LogDirty, Tracking::D
 pub(crate) fn tracked(tracking: Tracking) -> SaveOptions<'static> {
     SaveOptions { tracking, ..options(true) }
 }
+
+/// A guest that nothing fails with.
+pub(crate) fn source_of(memory: &SimMemory) -> SimSource {
+    SimSource::new(memory.clone(), Faults::none())
+}
+
+/// A migration that came to its end.
+pub(crate) struct Journey {
+    pub(crate) image: Vec<u8>,
+    pub(crate) saved: SaveReport,
+    pub(crate) received: RestoreReport,
+    pub(crate) arrived: SimMemory,
+}
+
+/// Migrates a guest, which does this at each progress meanwhile. Every page has to arrive.
+pub(crate) fn migrate(
+    memory: &SimMemory,
+    options: &SaveOptions<'_>,
+    meanwhile: impl FnMut(&Progress),
+) -> Journey {
+    let mut toolstack = SimToolstack::doing(memory, meanwhile);
+    let (image, saved) = save_to_vec(source_of(memory), &mut toolstack, options).unwrap();
+    let (arrived, received) = require_arrival(memory, &image);
+    Journey { image, saved, received, arrived }
+}
+
+/// Restores an image, in which each page has to be as the guest left it.
+pub(crate) fn require_arrival(memory: &SimMemory, image: &[u8]) -> (SimMemory, RestoreReport) {
+    let (arrived, report) = restore_from(image, source_of(memory).pfn_count()).unwrap();
+    assert_eq!(first_difference(memory, &arrived), None);
+    (arrived, report)
+}
+
+/// Does nothing, for [`migrate`].
+pub(crate) fn idle(_: &Progress) {}
 
 /// Saves `source` into memory.
 pub(crate) fn save_to_vec(

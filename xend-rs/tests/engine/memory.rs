@@ -3,13 +3,13 @@
 use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
-use xend_rs::hypervisor::sim::{Faults, SimMemory, SimSource, SimWriter};
+use xend_rs::hypervisor::sim::{SimMemory, SimWriter};
 use xend_rs::hypervisor::types::Pfn;
 use xend_rs::migration::SaveOptions;
 
 use crate::harness::{
-    LIVE_TRACKING, RoundsExactly, SimToolstack, first_difference, options, restore_from,
-    save_to_vec, tracked,
+    Journey, LIVE_TRACKING, RoundsExactly, SimToolstack, idle, migrate, options, require_arrival,
+    restore_from, save_to_vec, source_of, tracked,
 };
 
 const PFNS: u64 = 5000;
@@ -20,14 +20,12 @@ fn a_guest_that_writes_all_the_while_arrives_whole() {
         let memory = SimMemory::filled(PFNS);
         let writer = SimWriter::start(memory.clone(), 100..400);
         let mut toolstack = SimToolstack::new(&memory);
-        let source = SimSource::new(memory.clone(), Faults::none());
         let readers = NonZeroUsize::new(readers).unwrap();
         let options = SaveOptions { readers, ..tracked(tracking) };
-        let (image, report) = save_to_vec(source, &mut toolstack, &options).unwrap();
+        let (image, report) = save_to_vec(source_of(&memory), &mut toolstack, &options).unwrap();
         assert!(writer.stop() > 0);
 
-        let (arrived, _) = restore_from(&image, PFNS).unwrap();
-        assert_eq!(first_difference(&memory, &arrived), None);
+        require_arrival(&memory, &image);
         assert!(!memory.is_tracked() && toolstack.resumes == 0);
         assert_eq!(report.rounds[0].data_pages, PFNS);
         assert_eq!(report.rounds.len() as u32, toolstack.rounds_seen);
@@ -38,25 +36,17 @@ fn a_guest_that_writes_all_the_while_arrives_whole() {
 #[test]
 fn an_idle_guest_needs_one_round() {
     let memory = SimMemory::filled(PFNS);
-    let source = SimSource::new(memory.clone(), Faults::none());
-    let (image, report) =
-        save_to_vec(source, &mut SimToolstack::new(&memory), &options(true)).unwrap();
+    let report = migrate(&memory, &options(true), idle).saved;
     assert_eq!((report.rounds.len(), report.last_pass.data_pages), (1, 0));
-    let (arrived, _) = restore_from(&image, PFNS).unwrap();
-    assert_eq!(first_difference(&memory, &arrived), None);
 }
 
 #[test]
 fn a_save_that_is_not_live_suspends_first_and_tracks_nothing() {
     let memory = SimMemory::filled(PFNS);
     let writer = SimWriter::start(memory.clone(), 0..PFNS);
-    let mut toolstack = SimToolstack::new(&memory);
-    let source = SimSource::new(memory.clone(), Faults::none());
-    let (image, report) = save_to_vec(source, &mut toolstack, &options(false)).unwrap();
+    let report = migrate(&memory, &options(false), idle).saved;
     drop(writer);
     assert_eq!((report.rounds.len(), report.last_pass.data_pages), (0, PFNS));
-    let (arrived, _) = restore_from(&image, PFNS).unwrap();
-    assert_eq!(first_difference(&memory, &arrived), None);
 }
 
 #[test]
@@ -64,14 +54,12 @@ fn pages_in_flux_are_owed_and_travel_in_the_last_pass() {
     for tracking in LIVE_TRACKING {
         let memory = SimMemory::filled(PFNS);
         let flux: Vec<_> = (10..80).map(Pfn).collect();
-        let source =
-            SimSource::new(memory.clone(), Faults::none()).with_pages_in_flux(flux.iter().copied());
+        let source = source_of(&memory).with_pages_in_flux(flux.iter().copied());
         let (image, report) =
             save_to_vec(source, &mut SimToolstack::new(&memory), &tracked(tracking)).unwrap();
         assert_eq!(report.rounds[0].owed_pages, flux.len() as u64);
         assert_eq!(report.last_pass.data_pages, flux.len() as u64);
-        let (arrived, _) = restore_from(&image, PFNS).unwrap();
-        assert_eq!(first_difference(&memory, &arrived), None);
+        require_arrival(&memory, &image);
     }
 }
 
@@ -81,19 +69,12 @@ fn a_page_that_gets_memory_during_the_migration_is_not_forgotten() {
         // The dirty log does not tell of it, so the last pass must look at each page that had none.
         let memory = SimMemory::filled(PFNS);
         memory.balloon_out(Pfn(42));
-        let mut toolstack = SimToolstack::new(&memory);
-        let ballooning = memory.clone();
-        toolstack.on_progress = Some(Box::new(move |progress| {
+        let journey = migrate(&memory, &tracked(tracking), |progress| {
             if progress.done_pages == progress.total_pages {
-                ballooning.balloon_in(Pfn(42));
+                memory.balloon_in(Pfn(42));
             }
-        }));
-        let source = SimSource::new(memory.clone(), Faults::none());
-        let (image, _) = save_to_vec(source, &mut toolstack, &tracked(tracking)).unwrap();
-        drop(toolstack);
-        let (arrived, _) = restore_from(&image, PFNS).unwrap();
-        assert!(arrived.contents().contains_key(&Pfn(42)));
-        assert_eq!(first_difference(&memory, &arrived), None);
+        });
+        assert!(journey.arrived.contents().contains_key(&Pfn(42)));
     }
 }
 
@@ -102,10 +83,7 @@ fn holes_stay_holes() {
     for tracking in LIVE_TRACKING {
         let memory = SimMemory::filled(PFNS);
         (100..1300).for_each(|n| memory.balloon_out(Pfn(n)));
-        let source = SimSource::new(memory.clone(), Faults::none());
-        let (image, _) =
-            save_to_vec(source, &mut SimToolstack::new(&memory), &tracked(tracking)).unwrap();
-        let (arrived, report) = restore_from(&image, PFNS).unwrap();
+        let Journey { arrived, received: report, .. } = migrate(&memory, &tracked(tracking), idle);
         assert_eq!(arrived.contents().len() as u64, PFNS - 1200);
         assert_eq!(report.data_pages, PFNS - 1200);
     }
@@ -115,10 +93,8 @@ fn holes_stay_holes() {
 fn the_verify_pass_finds_nothing_on_a_good_day() {
     for tracking in LIVE_TRACKING {
         let memory = SimMemory::filled(PFNS);
-        let source = SimSource::new(memory.clone(), Faults::none());
         let verify = SaveOptions { verify: true, ..tracked(tracking) };
-        let (image, _) = save_to_vec(source, &mut SimToolstack::new(&memory), &verify).unwrap();
-        let (_, report) = restore_from(&image, PFNS).unwrap();
+        let report = migrate(&memory, &verify, idle).received;
         assert_eq!((report.data_pages, report.differing_pages), (2 * PFNS, 0));
     }
 }
@@ -127,9 +103,8 @@ fn the_verify_pass_finds_nothing_on_a_good_day() {
 fn the_verify_pass_finds_a_page_that_was_sent_wrong() {
     // Spoils one page of the first pass, in the stream.
     let memory = SimMemory::filled(64);
-    let source = SimSource::new(memory.clone(), Faults::none());
     let verify = SaveOptions { verify: true, ..options(true) };
-    let (mut image, _) = save_to_vec(source, &mut SimToolstack::new(&memory), &verify).unwrap();
+    let mut image = migrate(&memory, &verify, idle).image;
     let contents = &memory.contents()[&Pfn(7)][..];
     let at = image.windows(4096).position(|w| w == contents).unwrap();
     image[at + 2000] ^= 1;
@@ -148,27 +123,21 @@ proptest! {
         per_batch in 1usize..40,
     ) {
         let memory = SimMemory::filled(3000);
-        let mut toolstack = SimToolstack::new(&memory);
-        let (guest, mut script) = (memory.clone(), script.into_iter());
-        toolstack.on_progress = Some(Box::new(move |_| {
+        // More rounds than the stock rule takes, so that the script is used up while it runs.
+        let options = SaveOptions { policy: &RoundsExactly(10), ..options(true) };
+        let mut script = script.into_iter();
+        migrate(&memory, &options, |_| {
             for (n, action) in script.by_ref().take(per_batch) {
                 match action {
-                    0 => guest.balloon_out(Pfn(n)),
+                    0 => memory.balloon_out(Pfn(n)),
                     // What fresh memory contains is nobody's business until it is written.
                     1 => {
-                        guest.balloon_in(Pfn(n));
-                        guest.write(Pfn(n), 0, &[n as u8; 4096]);
+                        memory.balloon_in(Pfn(n));
+                        memory.write(Pfn(n), 0, &[n as u8; 4096]);
                     }
-                    _ => { guest.write(Pfn(n), 100, &[action, 1, 2, 3]); }
+                    _ => { memory.write(Pfn(n), 100, &[action, 1, 2, 3]); }
                 }
             }
-        }));
-        // More rounds than the stock rule takes, so that the script is used up while it runs.
-        let source = SimSource::new(memory.clone(), Faults::none());
-        let options = SaveOptions { policy: &RoundsExactly(10), ..options(true) };
-        let (image, _) = save_to_vec(source, &mut toolstack, &options).unwrap();
-        drop(toolstack);
-        let (arrived, _) = restore_from(&image, 3000).unwrap();
-        prop_assert_eq!(first_difference(&memory, &arrived), None);
+        });
     }
 }

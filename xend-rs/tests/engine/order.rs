@@ -14,7 +14,8 @@ use xend_rs::stream::libxc::Record;
 use xend_rs::stream::{Checks, Source, libxc};
 
 use crate::harness::{
-    LIVE_TRACKING, SimToolstack, first_difference, options, restore_from, save_to_vec, tracked,
+    Journey, LIVE_TRACKING, SimToolstack, migrate, options, require_arrival, save_to_vec,
+    source_of, tracked,
 };
 
 const PFNS: u64 = 5000;
@@ -69,22 +70,19 @@ fn batches(image: &[u8]) -> Vec<Vec<u64>> {
 #[test]
 fn what_is_written_before_its_turn_is_put_off_and_arrives() {
     let memory = SimMemory::filled(PFNS);
-    let (guest, mut batches_done) = (memory.clone(), 0u64);
-    let mut toolstack = SimToolstack::new(&memory);
-    toolstack.on_progress = Some(Box::new(move |progress| {
+    let policy = HoldBack::new(2, 0);
+    let options = SaveOptions { policy: &policy, put_off: ALWAYS, ..options(true) };
+    let mut batches_done = 0u64;
+    let report = migrate(&memory, &options, |progress| {
         batches_done += 1;
         // In round 0, while the first pages are read: some of those that come last.
         if (1..4).contains(&batches_done) && progress.done_pages > 0 {
             (4800..4900).for_each(|n| {
-                guest.write(Pfn(n), 8, &batches_done.to_le_bytes());
+                memory.write(Pfn(n), 8, &batches_done.to_le_bytes());
             });
         }
-    }));
-    let source = SimSource::new(memory.clone(), Faults::none());
-    let policy = HoldBack::new(2, 0);
-    let options = SaveOptions { policy: &policy, put_off: ALWAYS, ..options(true) };
-    let (image, report) = save_to_vec(source, &mut toolstack, &options).unwrap();
-    drop(toolstack);
+    })
+    .saved;
     assert_eq!(report.rounds[0].put_off_pages, 100);
     assert_eq!(report.rounds[0].data_pages, PFNS - 100);
     assert_eq!((report.rounds[1].data_pages, report.last_pass.data_pages), (100, 0));
@@ -92,8 +90,6 @@ fn what_is_written_before_its_turn_is_put_off_and_arrives() {
     let rounds = policy.seen.into_inner().unwrap();
     assert_eq!((rounds[0].unsent_pages, rounds[0].dirtied_pages), (100, Some(100)));
     assert_eq!(rounds[1].unsent_pages, 0);
-    let (arrived, _) = restore_from(&image, PFNS).unwrap();
-    assert_eq!(first_difference(&memory, &arrived), None);
 }
 
 /// Log-dirty that never tells what was written.
@@ -150,14 +146,12 @@ impl Tracker<SimSource> for Forgetful {
 #[test]
 fn what_is_put_off_stays_unsent_though_nobody_tells_of_it_again() {
     let memory = SimMemory::filled(PFNS);
-    let guest = memory.clone();
-    let mut toolstack = SimToolstack::new(&memory);
-    toolstack.on_progress = Some(Box::new(move |progress| {
+    let mut toolstack = SimToolstack::doing(&memory, |progress| {
         if progress.done_pages == 0 {
-            guest.write(Pfn(4999), 8, b"before its turn");
+            memory.write(Pfn(4999), 8, b"before its turn");
         }
-    }));
-    let mut source = SimSource::new(memory.clone(), Faults::none());
+    });
+    let mut source = source_of(&memory);
     let mut image = Vec::new();
     let policy = HoldBack::new(1, 0);
     let options = SaveOptions { policy: &policy, put_off: ALWAYS, ..options(true) };
@@ -168,19 +162,19 @@ fn what_is_put_off_stays_unsent_though_nobody_tells_of_it_again() {
         Ok(Box::new(tracker))
     })
     .unwrap();
-    drop(toolstack);
     assert_eq!((report.rounds[0].put_off_pages, report.last_pass.data_pages), (1, 1));
     assert_eq!(policy.seen.into_inner().unwrap()[0].unsent_pages, 1);
-    let (arrived, _) = restore_from(&image, PFNS).unwrap();
-    assert_eq!(first_difference(&memory, &arrived), None);
+    require_arrival(&memory, &image);
 }
 
 #[test]
 fn the_coldest_go_first_and_the_hottest_wait_for_the_last_pass() {
     let memory = SimMemory::filled(PFNS);
-    let (guest, mut pass) = (memory.clone(), 0u64);
-    let mut toolstack = SimToolstack::new(&memory);
-    toolstack.on_progress = Some(Box::new(move |progress| {
+    let policy = HoldBack::new(4, 20);
+    let options =
+        SaveOptions { policy: &policy, put_off: PauseBudget::default().into(), ..options(true) };
+    let mut pass = 0u64;
+    let Journey { image, saved: report, .. } = migrate(&memory, &options, |progress| {
         // At the end of a pass, when nothing can be put off any more.
         if progress.done_pages == progress.total_pages {
             pass += 1;
@@ -188,16 +182,10 @@ fn the_coldest_go_first_and_the_hottest_wait_for_the_last_pass() {
             let more = if pass == 2 { 1000..3000 } else { 0..0 };
             let second = if pass.is_multiple_of(2) { 20..40 } else { 0..0 };
             for n in (0..20).chain(second).chain(more) {
-                guest.write(Pfn(n), 16, &pass.to_le_bytes());
+                memory.write(Pfn(n), 16, &pass.to_le_bytes());
             }
         }
-    }));
-    let source = SimSource::new(memory.clone(), Faults::none());
-    let policy = HoldBack::new(4, 20);
-    let options =
-        SaveOptions { policy: &policy, put_off: PauseBudget::default().into(), ..options(true) };
-    let (image, report) = save_to_vec(source, &mut toolstack, &options).unwrap();
-    drop(toolstack);
+    });
     let held: Vec<_> = report.rounds.iter().map(|round| round.held_back_pages).collect();
     assert_eq!(held, [0, 20, 20, 20], "{report:?}");
     let sent: Vec<_> = report.rounds.iter().map(|round| round.data_pages).collect();
@@ -208,30 +196,25 @@ fn the_coldest_go_first_and_the_hottest_wait_for_the_last_pass() {
     assert_eq!(unsent, [20, 2040, 20, 40]);
     let sent: Vec<u64> = batches(&image).concat();
     assert!(sent[PFNS as usize..PFNS as usize + 2020].iter().all(|&pfn| pfn >= 20));
-    let (arrived, _) = restore_from(&image, PFNS).unwrap();
-    assert_eq!(first_difference(&memory, &arrived), None);
 }
 
 #[test]
 fn a_warm_page_goes_behind_the_cold_ones() {
     let memory = SimMemory::filled(PFNS);
-    let (guest, mut pass) = (memory.clone(), 0u64);
-    let mut toolstack = SimToolstack::new(&memory);
-    toolstack.on_progress = Some(Box::new(move |progress| {
+    let policy = HoldBack::new(3, 0);
+    let options =
+        SaveOptions { policy: &policy, put_off: PauseBudget::default().into(), ..options(true) };
+    let mut pass = 0u64;
+    let journey = migrate(&memory, &options, |progress| {
         if progress.done_pages == progress.total_pages {
             pass += 1;
             let written = if pass == 1 { 100..200 } else { 0..4000 };
             written.for_each(|n| {
-                guest.write(Pfn(n), 16, &pass.to_le_bytes());
+                memory.write(Pfn(n), 16, &pass.to_le_bytes());
             });
         }
-    }));
-    let source = SimSource::new(memory.clone(), Faults::none());
-    let policy = HoldBack::new(3, 0);
-    let options =
-        SaveOptions { policy: &policy, put_off: PauseBudget::default().into(), ..options(true) };
-    let (image, _) = save_to_vec(source, &mut toolstack, &options).unwrap();
-    let sent: Vec<u64> = batches(&image).concat();
+    });
+    let sent: Vec<u64> = batches(&journey.image).concat();
     let third = &sent[PFNS as usize + 100..][..4000];
     assert!(third[3900..].iter().all(|pfn| (100..200).contains(pfn)), "{:?}", &third[3800..]);
 }
@@ -239,19 +222,16 @@ fn a_warm_page_goes_behind_the_cold_ones() {
 #[test]
 fn by_digest_hot_pages_are_held_back_and_nothing_is_put_off() {
     let memory = SimMemory::filled(PFNS);
-    let (guest, mut writes) = (memory.clone(), 0u64);
-    let mut toolstack = SimToolstack::new(&memory);
-    toolstack.on_progress = Some(Box::new(move |_| {
-        writes += 1;
-        (0..30).for_each(|n| {
-            guest.write(Pfn(n), 16, &writes.to_le_bytes());
-        });
-    }));
-    let source = SimSource::new(memory.clone(), Faults::none());
     let policy = HoldBack::new(5, 30);
     let options = SaveOptions { policy: &policy, put_off: ALWAYS, ..tracked(Tracking::Digest) };
-    let (image, report) = save_to_vec(source, &mut toolstack, &options).unwrap();
-    drop(toolstack);
+    let mut writes = 0u64;
+    let report = migrate(&memory, &options, |_| {
+        writes += 1;
+        (0..30).for_each(|n| {
+            memory.write(Pfn(n), 16, &writes.to_le_bytes());
+        });
+    })
+    .saved;
     let held: Vec<_> = report.rounds.iter().map(|round| round.held_back_pages).collect();
     assert_eq!(held, [0, 0, 30, 30, 30], "known after the second scan");
     let sent: Vec<_> = report.rounds.iter().map(|round| round.data_pages).collect();
@@ -260,27 +240,22 @@ fn by_digest_hot_pages_are_held_back_and_nothing_is_put_off() {
     assert!(report.rounds.iter().all(|round| round.put_off_pages == 0));
     let rounds = policy.seen.into_inner().unwrap();
     assert_eq!((rounds[1].unsent_pages, rounds[4].unsent_pages), (0, 30));
-    let (arrived, _) = restore_from(&image, PFNS).unwrap();
-    assert_eq!(first_difference(&memory, &arrived), None);
 }
 
 #[test]
 fn a_look_that_fails_costs_nothing_but_bytes() {
     for successes in 0..4 {
         let memory = SimMemory::filled(PFNS);
-        let (guest, mut writes) = (memory.clone(), 0u64);
-        let mut toolstack = SimToolstack::new(&memory);
-        toolstack.on_progress = Some(Box::new(move |_| {
+        let mut writes = 0u64;
+        let mut toolstack = SimToolstack::doing(&memory, |_| {
             writes += 1;
-            guest.write(Pfn(4000 + writes % 900), 16, &writes.to_le_bytes());
-        }));
+            memory.write(Pfn(4000 + writes % 900), 16, &writes.to_le_bytes());
+        });
         let faults = Faults::after(Operation::PeekDirty, successes);
         let source = SimSource::new(memory.clone(), faults);
         let options = SaveOptions { put_off: ALWAYS, ..options(true) };
         let (image, _) = save_to_vec(source, &mut toolstack, &options).unwrap();
-        drop(toolstack);
-        let (arrived, _) = restore_from(&image, PFNS).unwrap();
-        assert_eq!(first_difference(&memory, &arrived), None);
+        require_arrival(&memory, &image);
     }
 }
 
@@ -288,16 +263,13 @@ fn a_look_that_fails_costs_nothing_but_bytes() {
 fn the_stock_rule_puts_nothing_off_and_sends_in_order() {
     for tracking in LIVE_TRACKING {
         let memory = SimMemory::filled(PFNS);
-        let (guest, mut writes) = (memory.clone(), 0u64);
-        let mut toolstack = SimToolstack::new(&memory);
-        toolstack.on_progress = Some(Box::new(move |_| {
+        let mut writes = 0u64;
+        let Journey { image, saved: report, .. } = migrate(&memory, &tracked(tracking), |_| {
             writes += 1;
             (0..400).for_each(|n| {
-                guest.write(Pfn((n * 7 + writes) % PFNS), 16, &writes.to_le_bytes());
+                memory.write(Pfn((n * 7 + writes) % PFNS), 16, &writes.to_le_bytes());
             });
-        }));
-        let source = SimSource::new(memory.clone(), Faults::none());
-        let (image, report) = save_to_vec(source, &mut toolstack, &tracked(tracking)).unwrap();
+        });
         let left_out =
             |round: &xend_rs::migration::PassReport| round.put_off_pages + round.held_back_pages;
         assert_eq!(report.rounds.iter().map(left_out).sum::<u64>(), 0);
@@ -360,12 +332,6 @@ proptest! {
     ) {
         let memory = SimMemory::filled(3000);
         (0..3000).step_by(3).for_each(|n| { memory.write(Pfn(n), 0, &[0; PAGE_SIZE]); });
-        let mut toolstack = SimToolstack::new(&memory);
-        let (guest, mut script) = (memory.clone(), script.into_iter());
-        toolstack.on_progress = Some(Box::new(move |_| {
-            script.by_ref().take(per_batch).for_each(|act| act.on(&guest));
-        }));
-        let source = SimSource::new(memory.clone(), Faults::none());
         let tracking = if by_digest { Tracking::Digest } else { Tracking::LogDirty };
         let policy = HoldBack::new(8, hold_back);
         let options = SaveOptions {
@@ -374,9 +340,9 @@ proptest! {
             zero_pages,
             ..tracked(tracking)
         };
-        let (image, _) = save_to_vec(source, &mut toolstack, &options).unwrap();
-        drop(toolstack);
-        let (arrived, _) = restore_from(&image, 3000).unwrap();
-        prop_assert_eq!(first_difference(&memory, &arrived), None);
+        let mut script = script.into_iter();
+        migrate(&memory, &options, |_| {
+            script.by_ref().take(per_batch).for_each(|act| act.on(&memory));
+        });
     }
 }

@@ -4,13 +4,14 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::Duration;
 
-use xend_rs::hypervisor::sim::{Faults, SimMemory, SimSource};
+use xend_rs::hypervisor::sim::SimMemory;
 use xend_rs::hypervisor::types::Pfn;
 use xend_rs::migration::policy::{Decision, History, Next, Policy, Why};
+use xend_rs::migration::progress::Progress;
 use xend_rs::migration::rate::Rate;
 use xend_rs::migration::{Cancel, PassReport, SaveOptions, Sink, save};
 
-use crate::harness::{SimToolstack, first_difference, options, restore_from, save_to_vec};
+use crate::harness::{SimToolstack, migrate, options, source_of};
 
 const PFNS: u64 = 3000;
 
@@ -75,13 +76,11 @@ impl Policy for Faster {
 #[test]
 fn each_pass_has_its_limit() {
     let memory = SimMemory::filled(PFNS);
-    let guest = memory.clone();
-    let mut toolstack = SimToolstack::new(&memory);
     // So that each pass has something to send.
-    toolstack.on_progress = Some(Box::new(move |_| {
-        guest.write(Pfn(7), 0, b"again");
-    }));
-    let mut source = SimSource::new(memory, Faults::none());
+    let mut toolstack = SimToolstack::doing(&memory, |_| {
+        memory.write(Pfn(7), 0, b"again");
+    });
+    let mut source = source_of(&memory);
     let options = SaveOptions { policy: &Faster, ..options(true) };
     let mut sink = Scale::default();
     let report = save(&mut source, &mut toolstack, &mut sink, &options, &Cancel::default());
@@ -123,16 +122,11 @@ impl Policy for InAHurry {
 fn a_round_ends_when_the_time_is_over_and_nothing_is_lost() {
     const PFNS: u64 = 30_000;
     let memory = SimMemory::filled(PFNS);
-    let mut toolstack = SimToolstack::new(&memory);
-    // 30 batches: far longer than there is time.
-    toolstack.on_progress = Some(Box::new(|_| thread::sleep(Duration::from_millis(10))));
     let options = SaveOptions { policy: &InAHurry, ..options(true) };
-    let source = SimSource::new(memory.clone(), Faults::none());
-    let (image, report) = save_to_vec(source, &mut toolstack, &options).unwrap();
-    drop(toolstack);
+    // 30 batches: far longer than there is time.
+    let sleep = |_: &Progress| thread::sleep(Duration::from_millis(10));
+    let report = migrate(&memory, &options, sleep).saved;
     let [first, second] = report.rounds[..] else { panic!("two rounds") };
     assert!(first.data_pages < PFNS && second.data_pages > 0);
     assert_eq!(first.data_pages + second.data_pages, PFNS);
-    let (arrived, _) = restore_from(&image, PFNS).unwrap();
-    assert_eq!(first_difference(&memory, &arrived), None);
 }

@@ -11,13 +11,13 @@ use xend_rs::hypervisor::{Liveness, PfnSet};
 use xend_rs::migration::probe::{Probe, ProbeError, ProbeOptions, census, probe, sample, watch};
 use xend_rs::migration::{Cancel, Tracking, save_with, tracker};
 
-use crate::harness::{SimToolstack, first_difference, options, restore_from};
+use crate::harness::{SimToolstack, options, require_arrival, source_of};
 
 const PFNS: u64 = 2000;
 const HOT_PFNS: u64 = 400;
 const WRITES_PER_S: f64 = 1500.0;
 
-/// Writes to the first pages, to all of them alike, at a steady rate.
+/// A guest at work: it writes to the first pages, to all of them alike, at a steady rate.
 struct Writer {
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -25,17 +25,24 @@ struct Writer {
 
 impl Writer {
     fn start(memory: &SimMemory) -> Self {
+        let (began, mut written, mut random) = (Instant::now(), 0_u64, 1_u64);
+        Self::doing(memory, move |memory| {
+            let due = (began.elapsed().as_secs_f64() * WRITES_PER_S) as u64;
+            for _ in written..due {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                memory.write(Pfn((random >> 33) % HOT_PFNS), 8, &random.to_le_bytes());
+            }
+            written = due;
+        })
+    }
+
+    /// Another one, which does this every half of a millisecond.
+    fn doing(memory: &SimMemory, mut turn: impl FnMut(&SimMemory) + Send + 'static) -> Self {
         let (end, memory) = (Arc::new(AtomicBool::new(false)), memory.clone());
         let ended = Arc::clone(&end);
         let thread = thread::spawn(move || {
-            let (began, mut written, mut random) = (Instant::now(), 0_u64, 1_u64);
             while !ended.load(Ordering::Relaxed) {
-                let due = (began.elapsed().as_secs_f64() * WRITES_PER_S) as u64;
-                for _ in written..due {
-                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    memory.write(Pfn((random >> 33) % HOT_PFNS), 8, &random.to_le_bytes());
-                }
-                written = due;
+                turn(&memory);
                 thread::sleep(Duration::from_micros(500));
             }
         });
@@ -50,6 +57,11 @@ impl Drop for Writer {
             thread.join().unwrap();
         }
     }
+}
+
+fn source_with(memory: &SimMemory, log_dirty: bool) -> SimSource {
+    let guest = source_of(memory);
+    if log_dirty { guest } else { guest.without_log_dirty() }
 }
 
 fn short(ms: u64) -> ProbeOptions {
@@ -75,19 +87,38 @@ fn require_the_writers_curve(seen: &Probe) {
     assert!((working_set / HOT_PFNS as f64 - 1.0).abs() < 0.25, "{working_set}");
 }
 
+/// The trace has the windows that the figures are made of.
+fn require_each_window(seen: &Probe) {
+    let trace = seen.trace.as_ref().expect("it was asked for");
+    assert!(!trace.is_cut_off);
+    assert_eq!(trace.windows.len(), seen.windows as usize);
+    assert_eq!(trace.windows.iter().map(|window| window.length).sum::<Duration>(), seen.length);
+    let (mut written, mut pages) = (PfnSet::empty(PFNS), 0);
+    for window in &trace.windows {
+        let mut at = 0;
+        for run in window.runs.chunks(2) {
+            (at + run[0]..at + run[0] + run[1]).for_each(|pfn| written.insert(Pfn(pfn)));
+            at += run[0] + run[1];
+            pages += run[1];
+        }
+    }
+    assert_eq!(written, seen.written);
+    let mean = pages as f64 / f64::from(seen.windows);
+    assert!((mean - seen.curve.points()[0].pages).abs() < 1e-6, "{mean}: {:?}", seen.curve);
+}
+
 #[test]
 fn a_known_writer_is_seen_as_it_is() {
     for has_log_dirty in [true, false] {
         let memory = SimMemory::filled(PFNS);
-        let mut guest = SimSource::new(memory.clone(), Faults::none());
-        if !has_log_dirty {
-            guest = guest.without_log_dirty();
-        }
+        let mut guest = source_with(&memory, has_log_dirty);
         let _writer = Writer::start(&memory);
-        let seen = probe(&mut guest, &short(1500), &Cancel::default()).unwrap();
+        let options = ProbeOptions { trace: true, ..short(1500) };
+        let seen = probe(&mut guest, &options, &Cancel::default()).unwrap();
         let tracking = if has_log_dirty { Tracking::LogDirty } else { Tracking::Digest };
         assert_eq!(seen.tracking, tracking);
         require_the_writers_curve(&seen);
+        require_each_window(&seen);
         assert!(!memory.is_tracked());
     }
 }
@@ -95,21 +126,12 @@ fn a_known_writer_is_seen_as_it_is() {
 #[test]
 fn a_page_that_is_written_all_the_time_is_hot_and_named() {
     let memory = SimMemory::filled(PFNS);
-    let mut guest = SimSource::new(memory.clone(), Faults::none());
-    let (end, writing) = (Arc::new(AtomicBool::new(false)), memory.clone());
-    let ended = Arc::clone(&end);
-    let writer = thread::spawn(move || {
-        for n in 0_u64.. {
-            writing.write(Pfn(1234), 0, &n.to_le_bytes());
-            if ended.load(Ordering::Relaxed) {
-                return;
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
+    let mut n = 0_u64;
+    let _writer = Writer::doing(&memory, move |memory| {
+        n += 1;
+        memory.write(Pfn(1234), 0, &n.to_le_bytes());
     });
-    let seen = probe(&mut guest, &short(300), &Cancel::default()).unwrap();
-    end.store(true, Ordering::Relaxed);
-    writer.join().unwrap();
+    let seen = probe(&mut source_of(&memory), &short(300), &Cancel::default()).unwrap();
     assert_eq!((seen.written_pages(), seen.hot_pages), (1, 1));
     assert!(seen.written.contains(Pfn(1234)));
     assert_eq!(seen.hottest[0].pfn, Pfn(1234));
@@ -146,10 +168,7 @@ fn without_a_log_a_failure_is_told_as_well() {
 fn cancelled_it_tells_what_it_has_seen() {
     for has_log_dirty in [true, false] {
         let memory = SimMemory::filled(PFNS);
-        let mut guest = SimSource::new(memory.clone(), Faults::none());
-        if !has_log_dirty {
-            guest = guest.without_log_dirty();
-        }
+        let mut guest = source_with(&memory, has_log_dirty);
         let _writer = Writer::start(&memory);
         let cancel = Cancel::default();
         let canceller = cancel.clone();
@@ -169,9 +188,9 @@ fn cancelled_it_tells_what_it_has_seen() {
 #[test]
 fn somebody_elses_log_is_left_alone() {
     let memory = SimMemory::filled(PFNS);
-    let mut other = SimSource::new(memory.clone(), Faults::none());
+    let mut other = source_of(&memory);
     let tracker = tracker::start(&mut other, Tracking::LogDirty, 1).unwrap();
-    let mut guest = SimSource::new(memory.clone(), Faults::none());
+    let mut guest = source_of(&memory);
     let error = probe(&mut guest, &short(100), &Cancel::default()).unwrap_err();
     assert!(error.to_string().contains("already"), "{error}");
     assert!(memory.is_tracked());
@@ -182,7 +201,7 @@ fn somebody_elses_log_is_left_alone() {
 #[test]
 fn a_migration_that_begins_with_a_probe_loses_nothing() {
     let memory = SimMemory::filled(PFNS);
-    let mut guest = SimSource::new(memory.clone(), Faults::none());
+    let mut guest = source_of(&memory);
     let writer = Writer::start(&memory);
     let mut toolstack = SimToolstack::new(&memory);
     let (mut image, mut seen) = (Vec::new(), None);
@@ -196,8 +215,7 @@ fn a_migration_that_begins_with_a_probe_loses_nothing() {
         .unwrap();
     drop(writer);
     assert!(seen.unwrap().written_pages() > 0);
-    let (arrived, _) = restore_from(&image, PFNS).unwrap();
-    assert_eq!(first_difference(&memory, &arrived), None);
+    require_arrival(&memory, &image);
     assert!(!memory.is_tracked());
 }
 
@@ -211,14 +229,14 @@ fn pages_with_nothing_in_them_are_counted_apart() {
         memory.write(Pfn(pfn), 4095, &[1]);
     }
     for readers in [1, 3] {
-        let mut guest = SimSource::new(memory.clone(), Faults::none());
+        let mut guest = source_of(&memory);
         let counted = census(&mut guest, readers, &Cancel::default()).unwrap().unwrap();
         assert_eq!((counted.populated_pages, counted.zero_pages), (700, 400));
         assert_eq!(counted.nonzero_pages(), 300);
     }
     let cancel = Cancel::default();
     cancel.cancel();
-    let mut guest = SimSource::new(memory, Faults::none());
+    let mut guest = source_of(&memory);
     assert_eq!(census(&mut guest, 1, &cancel).unwrap(), None);
 }
 
@@ -237,7 +255,7 @@ fn partly_zero(pfns: u64) -> SimMemory {
 #[test]
 fn a_sample_says_nearly_what_a_census_does_and_takes_nothing_out_of_the_log() {
     let memory = partly_zero(9000);
-    let mut guest = SimSource::new(memory.clone(), Faults::none());
+    let mut guest = source_of(&memory);
     let mut tracker = tracker::start(&mut guest, Tracking::LogDirty, 1).unwrap();
     memory.write(Pfn(5000), 0, &[1]);
     let counted = census(&mut guest, 1, &Cancel::default()).unwrap().unwrap();
@@ -260,7 +278,7 @@ fn a_sample_says_nearly_what_a_census_does_and_takes_nothing_out_of_the_log() {
 
 #[test]
 fn a_sample_takes_less_than_a_twentieth_of_the_time() {
-    let mut guest = SimSource::new(partly_zero(9000), Faults::none());
+    let mut guest = source_of(&partly_zero(9000));
     let counted = census(&mut guest, 1, &Cancel::default()).unwrap().unwrap();
     let mut quickest = Duration::MAX;
     // This machine may be busy with something else.
@@ -272,7 +290,7 @@ fn a_sample_takes_less_than_a_twentieth_of_the_time() {
     let cancel = Cancel::default();
     cancel.cancel();
     assert_eq!(sample(&mut guest, 64, &cancel).unwrap(), None);
-    let mut nothing = SimSource::new(SimMemory::empty(0), Faults::none());
+    let mut nothing = source_of(&SimMemory::empty(0));
     let none = sample(&mut nothing, 64, &Cancel::default()).unwrap().unwrap();
     assert_eq!((none.populated_pages, none.zero_pages), (0, 0));
 }

@@ -2,18 +2,19 @@
 //! that looks complete.
 
 use xend_rs::error_line::error_line;
-use xend_rs::hypervisor::sim::{Faults, Operation, SimDestination, SimMemory, SimSource};
+use xend_rs::hypervisor::sim::{Faults, Operation, SimDestination, SimMemory};
 use xend_rs::hypervisor::types::Pfn;
 use xend_rs::migration::{RestoreError, restore};
 
-use crate::harness::{ReceivingToolstack, SimToolstack, options, restore_from, save_to_vec};
+use crate::harness::{
+    ReceivingToolstack, SimToolstack, options, restore_from, save_to_vec, source_of,
+};
 
 const PFNS: u64 = 1;
 
 fn small_image() -> Vec<u8> {
     let memory = SimMemory::filled(PFNS);
-    let source = SimSource::new(memory.clone(), Faults::none());
-    save_to_vec(source, &mut SimToolstack::new(&memory), &options(true)).unwrap().0
+    save_to_vec(source_of(&memory), &mut SimToolstack::new(&memory), &options(true)).unwrap().0
 }
 
 #[test]
@@ -48,8 +49,8 @@ fn no_single_corrupt_byte_does_worse_than_fail() {
 fn a_pfn_beyond_the_guest_is_refused_with_its_record() {
     // One page more than the destination has room for.
     let memory = SimMemory::filled(PFNS + 1);
-    let source = SimSource::new(memory.clone(), Faults::none());
-    let (image, _) = save_to_vec(source, &mut SimToolstack::new(&memory), &options(true)).unwrap();
+    let (image, _) =
+        save_to_vec(source_of(&memory), &mut SimToolstack::new(&memory), &options(true)).unwrap();
     let line = error_line(&restore_from(&image, PFNS).unwrap_err());
     assert!(line.contains("PAGE_DATA") && line.contains(&Pfn(PFNS).to_string()), "{line}");
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Mutex;
 
-use xend_rs::hypervisor::sim::{Faults, SimMemory, SimSource};
+use xend_rs::hypervisor::sim::SimMemory;
 use xend_rs::migration::SaveOptions;
 use xend_rs::migration::policy::{CpuShare, Decision, History, Next, Policy, Why};
 
-use crate::harness::{SimToolstack, options, save_to_vec};
+use crate::harness::{SimToolstack, options, save_to_vec, source_of};
 
 const PFNS: u64 = 100;
 
@@ -35,8 +35,7 @@ fn save_with_shares(wanted: &'static [u8], refuse_stun: bool) -> (Vec<u8>, Vec<u
     let mut toolstack = SimToolstack { refuse_stun, ..SimToolstack::new(&memory) };
     let policy = Shares { wanted, seen: Mutex::default() };
     let options = SaveOptions { policy: &policy, ..options(true) };
-    let source = SimSource::new(memory.clone(), Faults::none());
-    save_to_vec(source, &mut toolstack, &options).unwrap();
+    save_to_vec(source_of(&memory), &mut toolstack, &options).unwrap();
     let set = toolstack.cpu_shares.iter().map(|share| share.as_percent()).collect();
     (set, policy.seen.into_inner().unwrap())
 }

@@ -1,15 +1,15 @@
 //! Pages of zeroes travel without contents to a receiver that makes them itself, and arrive as zeroes.
 
 use proptest::prelude::*;
-use xend_rs::hypervisor::sim::{Faults, Operation, SimDestination, SimMemory, SimSource};
+use xend_rs::hypervisor::sim::{Faults, Operation, SimDestination, SimMemory};
 use xend_rs::hypervisor::types::{PAGE_SIZE, Pfn};
-use xend_rs::migration::{RestoreError, SaveOptions, SaveReport, Tracking, restore};
+use xend_rs::migration::{RestoreError, SaveOptions, Tracking, restore};
 use xend_rs::stream::libxc::Record;
 use xend_rs::stream::{Checks, Source, libxc};
 
 use crate::harness::{
-    LIVE_TRACKING, ReceivingToolstack, RoundsExactly, SimToolstack, first_difference, options,
-    restore_from, save_to_vec, tracked,
+    Journey, LIVE_TRACKING, ReceivingToolstack, RoundsExactly, idle, migrate, options,
+    restore_from, tracked,
 };
 
 const PFNS: u64 = 9000;
@@ -28,19 +28,12 @@ fn mostly_empty(n: usize) -> SimMemory {
     memory
 }
 
-fn migrate(memory: &SimMemory, options: &SaveOptions<'_>) -> (Vec<u8>, SaveReport, SimMemory) {
-    let source = SimSource::new(memory.clone(), Faults::none());
-    let (image, report) = save_to_vec(source, &mut SimToolstack::new(memory), options).unwrap();
-    let (arrived, _) = restore_from(&image, PFNS * 4).unwrap();
-    assert_eq!(first_difference(memory, &arrived), None);
-    (image, report, arrived)
-}
-
 #[test]
 fn a_mostly_empty_guest_costs_hardly_more_than_what_it_has_written() {
     for (tracking, every) in [(Tracking::Digest, 100), (Tracking::Digest, 2), (Tracking::None, 9)] {
         let memory = mostly_empty(every);
-        let (image, report, arrived) = migrate(&memory, &telling(tracking));
+        let Journey { image, saved: report, arrived, .. } =
+            migrate(&memory, &telling(tracking), idle);
         let written = PFNS.div_ceil(every as u64);
         assert_eq!(report.data_pages(), written, "{tracking}");
         let zeroes = report.rounds.first().unwrap_or(&report.last_pass).zero_pages;
@@ -55,7 +48,7 @@ fn a_mostly_empty_guest_costs_hardly_more_than_what_it_has_written() {
 fn a_stock_receiver_gets_them_in_full() {
     for tracking in LIVE_TRACKING {
         let memory = mostly_empty(100);
-        let (image, report, _) = migrate(&memory, &tracked(tracking));
+        let Journey { image, saved: report, .. } = migrate(&memory, &tracked(tracking), idle);
         assert_eq!(report.data_pages(), PFNS);
         assert_eq!(report.rounds[0].zero_pages, 0);
         let mut reader =
@@ -71,25 +64,19 @@ fn a_stock_receiver_gets_them_in_full() {
 fn pages_that_become_zero_or_something_arrive_as_they_are_in_the_end() {
     for tracking in LIVE_TRACKING {
         let memory = mostly_empty(2);
-        let (guest, mut pass) = (memory.clone(), 0u8);
-        let mut toolstack = SimToolstack::new(&memory);
-        toolstack.on_progress = Some(Box::new(move |progress| {
+        let options = SaveOptions { policy: &RoundsExactly(4), ..telling(tracking) };
+        let mut pass = 0u8;
+        let Journey { saved: report, received, .. } = migrate(&memory, &options, |progress| {
             if progress.done_pages == 0 {
                 pass += 1;
                 for pfn in (0..PFNS).step_by(7) {
                     // To and fro, so that each is sent as both.
                     let value = if (u64::from(pass) + pfn).is_multiple_of(2) { 0 } else { pass };
-                    guest.write(Pfn(pfn), 0, &[value; PAGE_SIZE]);
+                    memory.write(Pfn(pfn), 0, &[value; PAGE_SIZE]);
                 }
             }
-        }));
-        let source = SimSource::new(memory.clone(), Faults::none());
-        let options = SaveOptions { policy: &RoundsExactly(4), ..telling(tracking) };
-        let (image, report) = save_to_vec(source, &mut toolstack, &options).unwrap();
-        drop(toolstack);
+        });
         assert!(report.rounds.iter().all(|round| round.zero_pages > 500), "{report:?}");
-        let (arrived, received) = restore_from(&image, PFNS * 4).unwrap();
-        assert_eq!(first_difference(&memory, &arrived), None);
         assert!(received.zero_pages > PFNS / 2);
     }
 }
@@ -99,7 +86,7 @@ fn a_page_table_of_zeroes_travels_as_one() {
     for tracking in LIVE_TRACKING {
         let memory = mostly_empty(100);
         memory.make_table(Pfn(5), &[]);
-        let (_, _, arrived) = migrate(&memory, &telling(tracking));
+        let arrived = migrate(&memory, &telling(tracking), idle).arrived;
         assert!(arrived.is_table(Pfn(5)));
     }
 }
@@ -108,29 +95,20 @@ fn a_page_table_of_zeroes_travels_as_one() {
 fn a_page_that_was_a_table_and_is_zero_now_is_none_any_more() {
     let memory = mostly_empty(100);
     memory.make_table(Pfn(8), &[]);
-    let guest = memory.clone();
-    let mut toolstack = SimToolstack::new(&memory);
-    toolstack.on_progress = Some(Box::new(move |progress| {
+    let journey = migrate(&memory, &telling(Tracking::LogDirty), |progress| {
         if progress.done_pages == progress.total_pages {
-            guest.make_plain(Pfn(8));
+            memory.make_plain(Pfn(8));
         }
-    }));
-    let source = SimSource::new(memory.clone(), Faults::none());
-    let (image, _) = save_to_vec(source, &mut toolstack, &telling(Tracking::LogDirty)).unwrap();
-    drop(toolstack);
-    let (arrived, _) = restore_from(&image, PFNS * 4).unwrap();
-    assert!(!arrived.is_table(Pfn(8)));
-    assert_eq!(first_difference(&memory, &arrived), None);
+    });
+    assert!(!journey.arrived.is_table(Pfn(8)));
 }
 
 #[test]
 fn the_verify_pass_compares_pages_of_zeroes_too() {
     for tracking in LIVE_TRACKING {
         let memory = mostly_empty(3);
-        let source = SimSource::new(memory.clone(), Faults::none());
         let verify = SaveOptions { verify: true, ..telling(tracking) };
-        let (image, _) = save_to_vec(source, &mut SimToolstack::new(&memory), &verify).unwrap();
-        let (_, received) = restore_from(&image, PFNS * 4).unwrap();
+        let received = migrate(&memory, &verify, idle).received;
         assert_eq!(received.differing_pages, 0);
         assert_eq!(received.data_pages, PFNS.div_ceil(3) + PFNS);
     }
@@ -140,23 +118,19 @@ fn the_verify_pass_compares_pages_of_zeroes_too() {
 fn a_guest_of_nothing_but_zeroes_arrives() {
     let memory = SimMemory::empty(5000);
     (0..4000).for_each(|pfn| memory.balloon_in(Pfn(pfn)));
-    let source = SimSource::new(memory.clone(), Faults::none());
     let options = SaveOptions { zero_pages: true, ..options(false) };
-    let (image, report) = save_to_vec(source, &mut SimToolstack::new(&memory), &options).unwrap();
+    let Journey { image, saved: report, received, .. } = migrate(&memory, &options, idle);
     assert!(image.len() < PAGE_SIZE, "{} bytes", image.len());
     assert_eq!((report.data_pages(), report.last_pass.zero_pages), (0, 4000));
-    let (arrived, received) = restore_from(&image, 5000).unwrap();
     assert_eq!((received.data_pages, received.zero_pages), (0, 4000));
-    assert_eq!(first_difference(&memory, &arrived), None);
 }
 
 #[test]
 fn a_destination_that_cannot_make_them_and_one_that_is_too_small_say_so() {
     let memory = SimMemory::empty(64);
     (0..64).for_each(|pfn| memory.balloon_in(Pfn(pfn)));
-    let source = SimSource::new(memory.clone(), Faults::none());
     let options = SaveOptions { zero_pages: true, ..options(true) };
-    let (image, _) = save_to_vec(source, &mut SimToolstack::new(&memory), &options).unwrap();
+    let image = migrate(&memory, &options, idle).image;
     for (pfns, faults) in [(64, Faults::after(Operation::ClearPages, 0)), (63, Faults::none())] {
         let mut destination = SimDestination::new(SimMemory::empty(pfns), faults);
         let mut toolstack = ReceivingToolstack::default();
@@ -184,28 +158,22 @@ proptest! {
     ) {
         let memory = SimMemory::filled(3000);
         (0..3000).step_by(2).for_each(|n| { memory.write(Pfn(n), 0, &[0; PAGE_SIZE]); });
-        let mut toolstack = SimToolstack::new(&memory);
-        let (guest, mut script) = (memory.clone(), script.into_iter());
-        toolstack.on_progress = Some(Box::new(move |_| {
-            for (n, action) in script.by_ref().take(per_batch) {
-                match action {
-                    0 => guest.balloon_out(Pfn(n)),
-                    // What fresh memory contains is nobody's business until it is written.
-                    1 => {
-                        guest.balloon_in(Pfn(n));
-                        guest.write(Pfn(n), 0, &[0; PAGE_SIZE]);
-                    }
-                    2..5 => { guest.write(Pfn(n), 0, &[0; PAGE_SIZE]); }
-                    _ => { guest.write(Pfn(n), 100, &[action, 1, 2, 3]); }
-                }
-            }
-        }));
-        let source = SimSource::new(memory.clone(), Faults::none());
         let tracking = if by_digest { Tracking::Digest } else { Tracking::LogDirty };
         let options = SaveOptions { policy: &RoundsExactly(10), ..telling(tracking) };
-        let (image, _) = save_to_vec(source, &mut toolstack, &options).unwrap();
-        drop(toolstack);
-        let (arrived, _) = restore_from(&image, 3000).unwrap();
-        prop_assert_eq!(first_difference(&memory, &arrived), None);
+        let mut script = script.into_iter();
+        migrate(&memory, &options, |_| {
+            for (n, action) in script.by_ref().take(per_batch) {
+                match action {
+                    0 => memory.balloon_out(Pfn(n)),
+                    // What fresh memory contains is nobody's business until it is written.
+                    1 => {
+                        memory.balloon_in(Pfn(n));
+                        memory.write(Pfn(n), 0, &[0; PAGE_SIZE]);
+                    }
+                    2..5 => { memory.write(Pfn(n), 0, &[0; PAGE_SIZE]); }
+                    _ => { memory.write(Pfn(n), 100, &[action, 1, 2, 3]); }
+                }
+            }
+        });
     }
 }

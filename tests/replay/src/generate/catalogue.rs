@@ -4,6 +4,8 @@ use super::{Guest, Pattern, Where, Writer};
 
 /// How fast guests write, for each page that the link sends.
 const LOADS: [f64; 14] = [0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 5.0];
+/// How many seconds the link takes for all of a guest's pages.
+pub const COPY_S: [f64; 4] = [6.0, 12.0, 25.0, 50.0];
 /// Working sets, as shares of memory.
 const SETS: [f64; 5] = [0.02, 0.05, 0.1, 0.25, 0.5];
 
@@ -81,7 +83,7 @@ impl Guests {
         let at = self.all.len();
         let turn = at + self.variant;
         let pages = [2048, 4096, 8192][turn % 3];
-        let copy_s = [6.0, 12.0, 25.0, 50.0][(at / 3 + self.variant) % 4];
+        let copy_s = COPY_S[(at / 3 + self.variant) % 4];
         let place = [Where::Scattered, Where::Together][turn % 2];
         let named: Vec<String> =
             writers.iter().map(|(load, p)| format!("{load} x link {p:?}")).collect();

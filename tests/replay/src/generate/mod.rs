@@ -5,11 +5,11 @@ mod pattern;
 
 use std::time::Duration;
 
-pub use catalogue::{FORESEEABLE, catalogue, variant};
+pub use catalogue::{COPY_S, FORESEEABLE, catalogue, variant};
 pub use pattern::{Pattern, Where};
 
 use crate::random::Random;
-use crate::trace::Trace;
+use crate::trace::{Trace, Window, Windows};
 
 /// The length of a window: half of the time that a guest runs on when it is to stop.
 const WINDOW: Duration = Duration::from_millis(25);
@@ -63,16 +63,12 @@ impl Guest {
             }
             written.sort_unstable();
             written.dedup();
-            written
+            Window { length: WINDOW, pages: written }
         };
-        Trace {
-            name: self.name.clone(),
-            family: self.family.to_owned(),
-            pages: self.pages,
-            window: WINDOW,
-            link_pages_per_s: f64::from(self.pages) / self.copy_s,
-            windows: (0..count).map(window).collect(),
-        }
+        let windows = Windows::new((0..count).map(window).collect());
+        let windows = windows.expect("a trace is longer than a window");
+        Trace::new(self.pages, f64::from(self.pages) / self.copy_s, windows)
+            .named(self.name.clone(), self.family.to_owned())
     }
 }
 

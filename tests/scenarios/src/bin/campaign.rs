@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use scenarios::campaign::{
-    agent, busy, digest, empty, memory, pacing, prediction, stun, to_and_fro, trackers,
+    agent, busy, digest, empty, memory, pacing, prediction, record, stun, to_and_fro, trackers,
 };
 use scenarios::helper::Helper;
 
-/// Long runs on two real Xen hosts. The results are written to docs/results.
+/// Long runs on real Xen hosts. The results are written to docs/results, and traces to
+/// tests/replay/traces.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -98,6 +99,13 @@ enum Campaign {
         #[arg(default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
         pairs: u32,
     },
+    /// What a PV guest writes as it does one thing after the other, as traces for tests/replay. On one
+    /// host.
+    Record {
+        /// How long it is looked at for each, in seconds.
+        #[arg(default_value_t = 20, value_parser = clap::value_parser!(u32).range(5..=600))]
+        seconds: u32,
+    },
     /// How much memory the helper takes for a large guest, idle and busy.
     Memory {
         /// The guest's memory, in MiB.
@@ -129,6 +137,7 @@ fn run(campaign: &Campaign) -> Result<()> {
         Campaign::Agent { times, downtime_ms, only } => agent::run(times, downtime_ms, only),
         Campaign::Pacing { runs, min_mbit, max_mbit } => pacing::run(runs, min_mbit, max_mbit),
         Campaign::Empty { pairs } => empty::run(pairs),
+        Campaign::Record { seconds } => record::run(seconds),
         Campaign::Memory { guest_mib } => memory::run(guest_mib),
     }
 }

@@ -1,17 +1,18 @@
 //! xend against stock `xl` with a guest that writes to half of its memory all the time, more slowly
 //! and faster than the link carries it away.
 
-use anyhow::{Context, Result, ensure};
-use lab::{GuestKind, HostSpec, Hypervisor};
+use anyhow::{Context, Result};
+use lab::GuestKind;
 
-use crate::clean;
+use super::sheet::keep;
+use super::{require_nothing_left, with_shadow};
 use crate::compare::markdown;
 use crate::comparison::{
     Figure, Plan, TOOLSTACK_COLUMNS, ToolstackRun, in_pairs, measure_toolstack, rows, show,
     summarise,
 };
 use crate::machine::Circumstances;
-use crate::rig::{ASK, Ground, Place, Rig};
+use crate::rig::{ASK, Place, Rig};
 use crate::toolstack::Toolstack;
 
 /// Slow enough that the link is the bottleneck, and not the emulated processors.
@@ -48,10 +49,7 @@ const CASES: &[Case] = &[
 /// When a migration fails, a page is wrong or something is left behind. That a ratio is missed is
 /// told, and no error: it is a measurement.
 pub fn run(pairs: u32) -> Result<()> {
-    let ground = Ground::prepare()?;
-    let rig = ground.boot(HostSpec::new(Hypervisor::Shadow))?;
-    lab::end_tidily_on_signals()?;
-    compare(&rig, pairs).inspect_err(|_| rig.lab().keep_logs())
+    with_shadow(|rig| compare(rig, pairs))
 }
 
 fn compare(rig: &Rig, pairs: u32) -> Result<()> {
@@ -73,9 +71,9 @@ fn compare(rig: &Rig, pairs: u32) -> Result<()> {
         let figures = case.measure(rig, &plan)?;
         text.push_str(&case.told(&plan, &figures));
         // After each, for a run that is cut short.
-        super::keep("busy", &circumstances, &text)?;
+        keep("busy", &circumstances, &text)?;
     }
-    println!("\nkept in {}", super::keep("busy", &circumstances, &text)?.display());
+    println!("\nkept in {}", keep("busy", &circumstances, &text)?.display());
     Ok(())
 }
 
@@ -122,8 +120,7 @@ impl Case {
         let say = |pair, run: &ToolstackRun| self.say(pair, run);
         let pairs = in_pairs(rig, &guest, plan.pairs, both, measure, say)?;
         rig.lab().link().shape(None)?;
-        let left = clean::leftovers(rig, &[guest.name()])?;
-        ensure!(left.is_empty(), "something was left behind: {}", left.join("; "));
+        require_nothing_left(rig, &guest)?;
         rig.host(Place::A).run_ok(&format!("xl destroy {}", guest.name()), ASK)?;
         let figures = summarise(TOOLSTACK_COLUMNS, &pairs)?;
         print!("\n{}", show(&figures));

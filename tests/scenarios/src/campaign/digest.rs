@@ -6,21 +6,19 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lab::{Guest, GuestKind, GuestSpec, HostSpec, Hypervisor};
 
+use super::on_hosts;
+use super::sheet::keep;
 use crate::clean;
 use crate::compare::{markdown, table};
 use crate::flight::{Account, Flight, Route};
 use crate::helper::Helper;
 use crate::machine::Circumstances;
-use crate::rig::{Ground, Place, Rig};
+use crate::rig::{Place, Rig};
 use crate::row;
 use crate::statistics::Spread;
-use crate::traveller::{find, require_intact, usual};
+use crate::traveller::{LOST_PER_RESUME_MIB, UNREST_MIB, find, require_intact, usual};
 
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(180);
-/// The guest's own kernel loses this much at each resume, whoever migrates it.
-const GUEST_LOSS_MIB: u32 = 1;
-/// For the balloon, which moves by 4 MiB, and the processes that come and go.
-const UNREST_MIB: u32 = 12;
 const CHURN_PER_S: u32 = 5;
 /// One of so many migrations goes over a slower link, and is followed by one with the guest suspended
 /// first, to compare.
@@ -37,10 +35,8 @@ const STOCK_EVERY: u32 = 3;
 /// When Xen's own helper can do it after all, a migration fails, a page is wrong, or something is
 /// left behind.
 pub fn run(migrations: u32, cpus: u32) -> Result<()> {
-    let ground = Ground::prepare()?;
-    let rig = ground.boot(HostSpec { cpus, ..HostSpec::new(Hypervisor::NoShadow) })?;
-    lab::end_tidily_on_signals()?;
-    travel(&rig, migrations, cpus).inspect_err(|_| rig.lab().keep_logs())
+    let spec = HostSpec { cpus, ..HostSpec::new(Hypervisor::NoShadow) };
+    on_hosts(spec, |rig| travel(rig, migrations, cpus))
 }
 
 /// What was measured of one way to migrate.
@@ -73,7 +69,7 @@ impl Measured {
 fn travel(rig: &Rig, migrations: u32, cpus: u32) -> Result<()> {
     let usual = usual(GuestKind::Pv);
     let resumes = migrations + migrations / COMPARE_EVERY;
-    let memory_mib = usual.memory_mib + UNREST_MIB + resumes * GUEST_LOSS_MIB;
+    let memory_mib = usual.memory_mib + UNREST_MIB + resumes * LOST_PER_RESUME_MIB;
     let spec = GuestSpec { memory_mib, ..usual };
     let guest = rig.host(Place::A).create_guest(&spec)?;
     let refusal = stock_refuses(rig, &guest)?;
@@ -126,7 +122,7 @@ fn travel(rig: &Rig, migrations: u32, cpus: u32) -> Result<()> {
         gap.high,
         markdown(&rows),
     );
-    println!("\nkept in {}", super::keep("digest", &circumstances, &text)?.display());
+    println!("\nkept in {}", keep("digest", &circumstances, &text)?.display());
     ensure!(left.is_empty(), "left behind: {}", left.join("; "));
     Ok(())
 }

@@ -3,16 +3,17 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use lab::{Guest, GuestKind, GuestSpec, HostSpec, Hypervisor, WorkloadSpec};
+use anyhow::{Context, Result};
+use lab::{Guest, GuestKind, GuestSpec, WorkloadSpec};
 use serde_json::Value;
 
 use super::bound::{Wanted, told};
-use crate::clean;
-use crate::compare::{markdown, table};
-use crate::comparison::{ToolstackRun, in_pairs, measure_toolstack};
+use super::figures::{add_ratios, rows};
+use super::sheet::Sheet;
+use super::{require_nothing_left, with_shadow};
+use crate::comparison::{Column, ToolstackRun, in_pairs, measure_toolstack};
 use crate::machine::Circumstances;
-use crate::rig::{Ground, Place, Rig};
+use crate::rig::{Place, Rig};
 use crate::row;
 use crate::statistics::Spread;
 use crate::toolstack::Toolstack;
@@ -51,10 +52,7 @@ impl Run {
 /// When a migration fails, a page is wrong or something is left behind. That more travels than was
 /// wanted is told, and no error: it is a measurement.
 pub fn run(pairs: u32) -> Result<()> {
-    let ground = Ground::prepare()?;
-    let rig = ground.boot(HostSpec::new(Hypervisor::Shadow))?;
-    lab::end_tidily_on_signals()?;
-    compare(&rig, pairs).inspect_err(|_| rig.lab().keep_logs())
+    with_shadow(|rig| compare(rig, pairs))
 }
 
 fn compare(rig: &Rig, pairs: u32) -> Result<()> {
@@ -67,31 +65,28 @@ fn compare(rig: &Rig, pairs: u32) -> Result<()> {
     let guest = rig.host(Place::A).create_guest(&spec)?;
     let both = [Toolstack::Xend, Toolstack::Stock];
     let pairs = in_pairs(rig, &guest, pairs, both, migrate, say)?;
-    let left = clean::leftovers(rig, &[guest.name()])?;
-    ensure!(left.is_empty(), "left behind: {}", left.join("; "));
+    require_nothing_left(rig, &guest)?;
     let ours = Spread::of(pairs.iter().map(|(ours, _)| ours.ratio())).context("no pair")?;
-    let rows = rows(&pairs)?;
-    print!("\n{}", table(&rows));
-    let bound = told(
-        "on the wire, through the bytes of pages that are not zero",
-        ours.median,
-        3,
-        Wanted::AtMost(MOST),
-    );
-    print!("{bound}");
-    let text = format!(
-        "# A mostly empty guest: xend against xl, {} pairs\n\n\
-         A PV guest of {MEMORY_MIB} MiB, of which a workload holds {WORKLOAD_MIB} and writes nothing; \
-         the rest is its kernel's, and free. Just before each migration `xend dirty-rate` counts the \
-         pages that are not zero. The link is as fast as the emulation is; xend by TCP, xl through a \
-         pipe, in alternating order. What is on the wire has its headers, and what a client says to \
-         the guest.\n\n## Circumstances\n{}\n## Result\n{bound}- wrong pages: 0\n\n{}",
-        pairs.len(),
-        circumstances.markdown(),
-        markdown(&rows),
-    );
-    println!("\nkept in {}", super::keep("empty", &circumstances, &text)?.display());
-    Ok(())
+    Sheet {
+        name: "empty",
+        title: format!("A mostly empty guest: xend against xl, {} pairs", pairs.len()),
+        what: format!(
+            "A PV guest of {MEMORY_MIB} MiB, of which a workload holds {WORKLOAD_MIB} and writes \
+             nothing; the rest is its kernel's, and free. Just before each migration `xend dirty-rate` \
+             counts the pages that are not zero. The link is as fast as the emulation is; xend by TCP, \
+             xl through a pipe, in alternating order. What is on the wire has its headers, and what a \
+             client says to the guest."
+        ),
+        circumstances: &circumstances,
+        findings: told(
+            "on the wire, through the bytes of pages that are not zero",
+            ours.median,
+            3,
+            Wanted::AtMost(MOST),
+        ),
+        rows: figures(&pairs)?,
+    }
+    .keep()
 }
 
 fn migrate(rig: &Rig, guest: &Guest, from: Place, toolstack: Toolstack) -> Result<Run> {
@@ -130,10 +125,7 @@ fn mib(bytes: f64) -> f64 {
     bytes / f64::from(1 << 20)
 }
 
-/// A figure of a run.
-type Column = (&'static str, fn(&Run) -> f64, usize);
-
-const COLUMNS: &[Column] = &[
+const COLUMNS: &[Column<Run>] = &[
     ("held, MiB", |run| mib(run.held_bytes as f64), 1),
     ("on the wire, MiB", |run| mib(run.toolstack.wire_bytes as f64), 1),
     ("on the wire, through what is held", Run::ratio, 3),
@@ -141,22 +133,11 @@ const COLUMNS: &[Column] = &[
     ("client gap, ms", |run| run.toolstack.client_gap_ms, 0),
 ];
 
-fn rows(pairs: &[(Run, Run)]) -> Result<Vec<Vec<String>>> {
-    let mut rows = vec![row!["", "xend", "low..high", "xl", "low..high", "of medians"]];
-    for &(name, value, digits) in COLUMNS {
-        let ours = Spread::of(pairs.iter().map(|(ours, _)| value(ours))).context("no pair")?;
-        let stock = Spread::of(pairs.iter().map(|(_, stock)| value(stock))).context("no pair")?;
-        let number = |value: f64| format!("{value:.digits$}");
-        let range = |it: &Spread| format!("{}..{}", number(it.low), number(it.high));
-        rows.push(row![
-            name,
-            number(ours.median),
-            range(&ours),
-            number(stock.median),
-            range(&stock),
-            format!("{:.2}", ours.median / stock.median)
-        ]);
-    }
+fn figures(pairs: &[(Run, Run)]) -> Result<Vec<Vec<String>>> {
+    let (ours, stock): (Vec<&Run>, Vec<&Run>) =
+        pairs.iter().map(|(ours, stock)| (ours, stock)).unzip();
+    let mut rows = rows(COLUMNS, &[("xend", ours.clone()), ("xl", stock.clone())])?;
+    add_ratios(&mut rows, COLUMNS, &ours, &stock)?;
     if let Some(told) = Spread::of(pairs.iter().filter_map(|(ours, _)| ours.told_ratio())) {
         let range = format!("{:.3}..{:.3}", told.low, told.high);
         rows.push(row![

@@ -3,11 +3,13 @@
 use anyhow::{Context, Result, ensure};
 use lab::{GuestKind, GuestSpec, HostSpec, Hypervisor, WorkloadSpec};
 
+use super::on_hosts;
+use super::sheet::keep;
 use crate::compare::{markdown, table};
 use crate::comparison::{Run, measure};
 use crate::helper::Helper;
 use crate::machine::Circumstances;
-use crate::rig::{Ground, Place};
+use crate::rig::{Place, Rig};
 use crate::row;
 use crate::traveller::usual;
 
@@ -27,14 +29,15 @@ const BUSY_HOT_MIB: u32 = 32;
 /// # Errors
 /// When the helper takes too much, or a migration fails.
 pub fn run(guest_mib: u32) -> Result<()> {
-    let ground = Ground::prepare()?;
     let spec = HostSpec {
         memory_mib: DOM0_MIB + guest_mib + XEN_MIB,
         dom0_memory_mib: DOM0_MIB,
         ..HostSpec::new(Hypervisor::Shadow)
     };
-    let rig = ground.boot(spec)?;
-    lab::end_tidily_on_signals()?;
+    verdict(&on_hosts(spec, |rig| both(rig, guest_mib))?)
+}
+
+fn both(rig: &Rig, guest_mib: u32) -> Result<Vec<(&'static str, Run)>> {
     let mut runs = Vec::new();
     for (name, hot_mib, writes_per_s) in [("idle", 1, 2), ("busy", BUSY_HOT_MIB, 2000)] {
         let guest = GuestSpec {
@@ -44,9 +47,8 @@ pub fn run(guest_mib: u32) -> Result<()> {
             ..usual(GuestKind::Pv)
         };
         let guest = rig.host(Place::A).create_guest(&guest)?;
-        let run = measure(&rig, &guest, Place::A, Helper::Ours)
-            .with_context(|| format!("the {name} guest"))
-            .inspect_err(|_| rig.lab().keep_logs())?;
+        let run = measure(rig, &guest, Place::A, Helper::Ours)
+            .with_context(|| format!("the {name} guest"))?;
         println!("{name}: {} rounds, {} pages, {:.0} s", run.rounds, run.pages, run.total_ms / 1e3);
         rig.host(Place::B).run_ok(&format!("xl destroy {name}"), crate::rig::ASK)?;
         runs.push((name, run));
@@ -71,8 +73,8 @@ pub fn run(guest_mib: u32) -> Result<()> {
         circumstances.markdown(),
         markdown(&rows)
     );
-    println!("\nkept in {}", super::keep("helper-memory", &circumstances, &text)?.display());
-    verdict(&runs)
+    println!("\nkept in {}", keep("helper-memory", &circumstances, &text)?.display());
+    Ok(runs)
 }
 
 fn verdict(runs: &[(&str, Run)]) -> Result<()> {

@@ -2,26 +2,23 @@
 
 use std::fs;
 
-use anyhow::{Context, Result, ensure};
-use lab::{Guest, GuestKind, GuestSpec, HostSpec, Hypervisor, WorkloadSpec};
+use anyhow::{Context, Result};
+use lab::{Guest, WorkloadSpec};
 use serde_json::Value;
 
-use crate::clean;
-use crate::compare::{markdown, table};
+use super::sheet::Sheet;
+use super::{require_nothing_left, with_shadow};
 use crate::comparison::measure_toolstack;
 use crate::machine::Circumstances;
 use crate::programs::workspace;
-use crate::rig::{Ground, Place, Rig};
+use crate::rig::{Place, Rig};
 use crate::row;
 use crate::statistics::Spread;
 use crate::toolstack::Toolstack;
-use crate::traveller::usual;
+use crate::traveller::working;
 
 const PAGE_BITS: f64 = 4096.0 * 8.0;
 const VERIFIED_MIB: u32 = 64;
-/// What the guest needs besides, and what its kernel loses at each resume.
-const SYSTEM_MIB: u32 = 85;
-const GUEST_LOSS_MIB: u32 = 1;
 
 /// What the link carries, in Mbit/s; what the guest writes, through that; and from how many MiB.
 const MIX: &[(u32, f64, u32)] = &[
@@ -64,20 +61,13 @@ impl Run {
 /// # Errors
 /// When a migration fails, a page is wrong or something is left behind.
 pub fn run(runs: u32) -> Result<()> {
-    let ground = Ground::prepare()?;
-    let rig = ground.boot(HostSpec::new(Hypervisor::Shadow))?;
-    lab::end_tidily_on_signals()?;
-    foretell(&rig, runs).inspect_err(|_| rig.lab().keep_logs())
+    with_shadow(|rig| foretell(rig, runs))
 }
 
 fn foretell(rig: &Rig, runs: u32) -> Result<()> {
     let circumstances = Circumstances::now(rig.host(Place::A))?;
-    let memory_mib = VERIFIED_MIB + SYSTEM_MIB + runs * GUEST_LOSS_MIB;
-    let spec = GuestSpec {
-        memory_mib,
-        workload: WorkloadSpec { memory_mib: VERIFIED_MIB, hot_mib: 0, writes_per_s: 0 },
-        ..usual(GuestKind::Pv)
-    };
+    let workload = WorkloadSpec { memory_mib: VERIFIED_MIB, hot_mib: 0, writes_per_s: 0 };
+    let spec = working(workload, runs);
     let guest = rig.host(Place::A).create_guest(&spec)?;
     let mut from = Place::A;
     let mut done = Vec::new();
@@ -92,32 +82,29 @@ fn foretell(rig: &Rig, runs: u32) -> Result<()> {
         from = from.other();
     }
     rig.lab().link().shape(None)?;
-    let left = clean::leftovers(rig, &[guest.name()])?;
-    ensure!(left.is_empty(), "left behind: {}", left.join("; "));
+    require_nothing_left(rig, &guest)?;
     let error = |error: fn(&Run) -> f64| {
         Spread::of(done.iter().map(|run| error(run) * 100.0)).context("nothing was measured")
     };
     let (total, stop) = (error(Run::total_error)?, error(Run::stop_error)?);
-    let rows = rows(&done);
-    print!("\n{}", table(&rows));
-    let text = format!(
-        "# What xend foretells, {runs} times\n\n\
-         A PV guest of {memory_mib} MiB, {VERIFIED_MIB} MiB of it verified after each migration, \
-         goes to and fro by TCP. Before round 0 xend says how long it will take, and how long the \
-         guest will stand still at the source.\n\n## Circumstances\n{}\n## Result\n\
-         - total time: off by {:.0} % in the median ({:.0} to {:.0} %)\n\
-         - stop: off by {:.0} % in the median ({:.0} to {:.0} %)\n- wrong pages: 0\n\n{}",
-        circumstances.markdown(),
-        total.median,
-        total.low,
-        total.high,
-        stop.median,
-        stop.low,
-        stop.high,
-        markdown(&rows),
-    );
-    println!("\nkept in {}", super::keep("prediction", &circumstances, &text)?.display());
-    Ok(())
+    Sheet {
+        name: "prediction",
+        title: format!("What xend foretells, {runs} times"),
+        what: format!(
+            "A PV guest of {} MiB, {VERIFIED_MIB} MiB of it verified after each migration, goes to and \
+             fro by TCP. Before round 0 xend says how long it will take, and how long the guest will \
+             stand still at the source.",
+            spec.memory_mib
+        ),
+        circumstances: &circumstances,
+        findings: format!(
+            "- total time: off by {:.0} % in the median ({:.0} to {:.0} %)\n\
+             - stop: off by {:.0} % in the median ({:.0} to {:.0} %)\n",
+            total.median, total.low, total.high, stop.median, stop.low, stop.high,
+        ),
+        rows: rows(&done),
+    }
+    .keep()
 }
 
 fn migrate(rig: &Rig, guest: &Guest, from: Place, mix: (u32, f64, u32)) -> Result<Run> {

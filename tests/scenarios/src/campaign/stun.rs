@@ -1,25 +1,37 @@
 //! A guest that writes twice as fast as the link carries, stunned until it can be moved in time.
 
-use anyhow::{Context, Result, ensure};
-use lab::{GuestKind, GuestSpec, HostSpec, Hypervisor, WorkloadSpec};
+use anyhow::{Context, Result};
+use lab::{GuestSpec, WorkloadSpec};
 
-use crate::clean;
-use crate::compare::{markdown, table};
-use crate::comparison::{ToolstackRun, measure_toolstack};
+use super::figures::rows;
+use super::sheet::Sheet;
+use super::{require_nothing_left, with_shadow};
+use crate::comparison::{Column, ToolstackRun, measure_toolstack};
 use crate::machine::Circumstances;
-use crate::rig::{Ground, Place, Rig};
-use crate::row;
-use crate::statistics::Spread;
+use crate::rig::{Place, Rig};
 use crate::toolstack::Toolstack;
-use crate::traveller::usual;
+use crate::traveller::working;
 
 const LINK_MBIT: u32 = 40;
 /// Pages per second: twice what the link carries.
 const WRITES_PER_S: u32 = 2441;
 const HOT_MIB: u32 = 64;
-/// What the rest of the guest needs, with room for its network while it is busy.
-const SYSTEM_MIB: u32 = 110;
-const GUEST_LOSS_MIB: u32 = 1;
+/// More than other guests need, for its network while it is busy.
+const ROOM_MIB: u32 = 25;
+
+/// One migration.
+struct Run {
+    toolstack: ToolstackRun,
+    stopped_ms: f64,
+}
+
+const COLUMNS: &[Column<Run>] = &[
+    ("stopped, ms", |run| run.stopped_ms, 0),
+    ("client gap, ms", |run| run.toolstack.client_gap_ms, 0),
+    ("total time, s", |run| run.toolstack.total_ms / 1000.0, 0),
+    ("rounds", |run| run.toolstack.rounds as f64, 0),
+    ("pages in the last pass", |run| run.toolstack.last_pass_pages as f64, 0),
+];
 
 /// Boots two hosts with shadow paging and migrates a guest `runs` times, to stand still for no more
 /// than `downtime_ms`.
@@ -28,71 +40,51 @@ const GUEST_LOSS_MIB: u32 = 1;
 /// When a migration fails, a page is wrong or something is left behind. That the guest stood still
 /// for longer is told, and no error: it is a measurement.
 pub fn run(runs: u32, downtime_ms: u32) -> Result<()> {
-    let ground = Ground::prepare()?;
-    let rig = ground.boot(HostSpec::new(Hypervisor::Shadow))?;
-    lab::end_tidily_on_signals()?;
-    migrate(&rig, runs, downtime_ms).inspect_err(|_| rig.lab().keep_logs())
+    with_shadow(|rig| migrate(rig, runs, downtime_ms))
 }
 
 fn migrate(rig: &Rig, runs: u32, downtime_ms: u32) -> Result<()> {
     let circumstances = Circumstances::now(rig.host(Place::A))?;
-    let memory_mib = HOT_MIB + SYSTEM_MIB + runs * GUEST_LOSS_MIB;
-    let spec = GuestSpec {
-        memory_mib,
-        workload: WorkloadSpec {
-            memory_mib: HOT_MIB,
-            hot_mib: HOT_MIB,
-            writes_per_s: WRITES_PER_S,
-        },
-        ..usual(GuestKind::Pv)
-    };
-    let guest = rig.host(Place::A).create_guest(&spec)?;
+    let workload =
+        WorkloadSpec { memory_mib: HOT_MIB, hot_mib: HOT_MIB, writes_per_s: WRITES_PER_S };
+    let spec = working(workload, runs);
+    let memory_mib = spec.memory_mib + ROOM_MIB;
+    let guest = rig.host(Place::A).create_guest(&GuestSpec { memory_mib, ..spec })?;
     rig.lab().link().shape(Some(LINK_MBIT))?;
     let options = format!("--stun --downtime {downtime_ms}");
     let mut from = Place::A;
     let mut done = Vec::new();
     for index in 1..=runs {
-        let run = measure_toolstack(rig, &guest, from, Toolstack::Xend, &options)?;
+        let toolstack = measure_toolstack(rig, &guest, from, Toolstack::Xend, &options)?;
+        let run = Run { stopped_ms: stopped_ms(&toolstack)?, toolstack };
         println!(
             "{index} of {runs}: {:.1} s, {} rounds, stopped for {:.0} ms, gap {:.0} ms",
-            run.total_ms / 1000.0,
-            run.rounds,
-            stopped_ms(&run)?,
-            run.client_gap_ms
+            run.toolstack.total_ms / 1000.0,
+            run.toolstack.rounds,
+            run.stopped_ms,
+            run.toolstack.client_gap_ms
         );
         done.push(run);
         from = from.other();
     }
     rig.lab().link().shape(None)?;
-    let left = clean::leftovers(rig, &[guest.name()])?;
-    ensure!(left.is_empty(), "left behind: {}", left.join("; "));
-    let stops = done.iter().map(stopped_ms).collect::<Result<Vec<f64>>>()?;
-    let met = stops.iter().filter(|&&ms| ms <= f64::from(downtime_ms)).count();
-    let spread = |values: Vec<f64>| Spread::of(values).context("nothing was measured");
-    let column = |value: fn(&ToolstackRun) -> f64| spread(done.iter().map(value).collect());
-    let mut rows = vec![row!["", "median", "low..high"]];
-    for (name, spread) in [
-        ("stopped, ms", spread(stops)?),
-        ("client gap, ms", column(|run| run.client_gap_ms)?),
-        ("total time, s", column(|run| run.total_ms / 1000.0)?),
-        ("rounds", column(|run| run.rounds as f64)?),
-        ("pages in the last pass", column(|run| run.last_pass_pages as f64)?),
-    ] {
-        let range = format!("{:.0}..{:.0}", spread.low, spread.high);
-        rows.push(row![name, format!("{:.0}", spread.median), range]);
+    require_nothing_left(rig, &guest)?;
+    let met = done.iter().filter(|run| run.stopped_ms <= f64::from(downtime_ms)).count();
+    Sheet {
+        name: "stun",
+        title: format!(
+            "Stunned: {runs} migrations of a guest that writes twice as fast as the link carries"
+        ),
+        what: format!(
+            "A PV guest of {memory_mib} MiB, {WRITES_PER_S} pages/s written to {HOT_MIB} MiB, over \
+             {LINK_MBIT} Mbit/s, with `{options}`. Stopped is from the request to suspend to the \
+             destination's word that the guest runs."
+        ),
+        circumstances: &circumstances,
+        findings: format!("- the downtime target was met in {met} of {runs}\n"),
+        rows: rows(COLUMNS, &[("median", done.iter().collect())])?,
     }
-    print!("\n{}", table(&rows));
-    let text = format!(
-        "# Stunned: {runs} migrations of a guest that writes twice as fast as the link carries\n\n\
-         A PV guest of {memory_mib} MiB, {WRITES_PER_S} pages/s written to {HOT_MIB} MiB, over \
-         {LINK_MBIT} Mbit/s, with `{options}`. Stopped is from the request to suspend to the \
-         destination's word that the guest runs.\n\n## Circumstances\n{}\n## Result\n\
-         - the downtime target was met in {met} of {runs}\n- wrong pages: 0\n\n{}",
-        circumstances.markdown(),
-        markdown(&rows),
-    );
-    println!("\nkept in {}", super::keep("stun", &circumstances, &text)?.display());
-    Ok(())
+    .keep()
 }
 
 fn stopped_ms(run: &ToolstackRun) -> Result<f64> {

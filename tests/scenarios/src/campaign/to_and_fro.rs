@@ -3,22 +3,22 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::{Guest, GuestKind, GuestSpec, HostSpec, Hypervisor};
+use lab::{Guest, GuestKind, GuestSpec};
 
+use super::sheet::keep;
+use super::with_shadow;
 use crate::census::Census;
 use crate::clean;
 use crate::compare::{markdown, table};
 use crate::flight::{Flight, Route};
 use crate::helper::Helper;
 use crate::machine::Circumstances;
-use crate::rig::{Ground, Place, Rig};
+use crate::rig::{Place, Rig};
 use crate::row;
 use crate::statistics::Spread;
-use crate::traveller::{require_intact, usual};
+use crate::traveller::{LOST_PER_RESUME_MIB, require_intact, usual};
 
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(180);
-/// The guest's own kernel loses this much at each resume, whoever migrates it.
-const GUEST_LOSS_MIB: u32 = 1;
 /// What Dom0's free memory may lose per migration, in KiB. It is not the helper's, which has ended
 /// by then: Dom0's files are in its memory, and each migration leaves lines in its logs. Xen's own
 /// helper, measured with `--stock`, lost 22 and 53 KiB per migration on the two hosts.
@@ -33,11 +33,7 @@ const DOM0_NOISE_KIB: u64 = 1024;
 pub fn run(migrations: u32, helper: Helper) -> Result<()> {
     // It ends where it began.
     let migrations = migrations.next_multiple_of(2);
-    let ground = Ground::prepare()?;
-    let rig = ground.boot(HostSpec::new(Hypervisor::Shadow))?;
-    lab::end_tidily_on_signals()?;
-    let outcome = travel(&rig, migrations, helper).inspect_err(|_| rig.lab().keep_logs())?;
-    outcome.verdict()
+    with_shadow(|rig| travel(rig, migrations, helper))?.verdict()
 }
 
 /// What was counted.
@@ -50,8 +46,10 @@ struct Outcome {
 
 fn travel(rig: &Rig, migrations: u32, helper: Helper) -> Result<Outcome> {
     let usual = usual(GuestKind::Pv);
-    let spec =
-        GuestSpec { memory_mib: usual.memory_mib + (migrations + 4) * GUEST_LOSS_MIB, ..usual };
+    let spec = GuestSpec {
+        memory_mib: usual.memory_mib + (migrations + 4) * LOST_PER_RESUME_MIB,
+        ..usual
+    };
     let guest = rig.host(Place::A).create_guest(&spec)?;
     // What is made only once is there before the first look.
     for from in [Place::A, Place::B] {
@@ -107,7 +105,7 @@ fn travel(rig: &Rig, migrations: u32, helper: Helper) -> Result<Outcome> {
         Helper::Ours => "to-and-fro",
         Helper::Stock => "to-and-fro-stock",
     };
-    println!("\nkept in {}", super::keep(name, &circumstances, &text)?.display());
+    println!("\nkept in {}", keep(name, &circumstances, &text)?.display());
     Ok(outcome)
 }
 

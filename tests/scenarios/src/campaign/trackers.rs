@@ -4,16 +4,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::{Guest, GuestKind, GuestSpec, HostSpec, Hypervisor};
+use lab::{Guest, GuestKind, GuestSpec};
 
-use crate::compare::{markdown, table};
+use super::figures::{add_ratios, rows};
+use super::sheet::Sheet;
+use super::with_shadow;
+use crate::comparison::Column;
 use crate::flight::{Flight, Route};
 use crate::helper::Helper;
 use crate::machine::Circumstances;
-use crate::rig::{Ground, Place, Rig};
-use crate::row;
-use crate::statistics::Spread;
-use crate::traveller::{find, require_intact, usual};
+use crate::rig::{Place, Rig};
+use crate::traveller::{LOST_PER_RESUME_MIB, UNREST_MIB, find, require_intact, usual};
 
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
 /// Slow enough that Dom0 mostly waits in round 0: what the guest is slower by then is not Dom0's
@@ -24,8 +25,6 @@ const CHURN_PER_S: u32 = 100;
 const MEASURE: Duration = Duration::from_secs(10);
 /// By then round 0 has begun.
 const BEGUN_BYTES: u64 = 4 << 20;
-const GUEST_LOSS_MIB: u32 = 1;
-const UNREST_MIB: u32 = 12;
 
 /// The trackers, by their names.
 const TRACKERS: [&str; 2] = ["log-dirty", "digest"];
@@ -40,14 +39,11 @@ struct Run {
     pace: f64,
 }
 
-/// A figure of a run.
-type Column = (&'static str, fn(&Run) -> f64);
-
-const COLUMNS: &[Column] = &[
-    ("client gap, ms", |run| run.gap_ms),
-    ("total time, s", |run| run.total_s),
-    ("on the wire, MiB", |run| run.wire_mib),
-    ("guest's pace while tracked", |run| run.pace),
+const COLUMNS: &[Column<Run>] = &[
+    ("client gap, ms", |run| run.gap_ms, 2),
+    ("total time, s", |run| run.total_s, 2),
+    ("on the wire, MiB", |run| run.wire_mib, 2),
+    ("guest's pace while tracked", |run| run.pace, 2),
 ];
 
 /// Boots two hosts with shadow paging and migrates a guest `pairs` times with each tracker, in
@@ -56,15 +52,12 @@ const COLUMNS: &[Column] = &[
 /// # Errors
 /// When a migration fails or a page is wrong.
 pub fn run(pairs: u32) -> Result<()> {
-    let ground = Ground::prepare()?;
-    let rig = ground.boot(HostSpec::new(Hypervisor::Shadow))?;
-    lab::end_tidily_on_signals()?;
-    compare(&rig, pairs).inspect_err(|_| rig.lab().keep_logs())
+    with_shadow(|rig| compare(rig, pairs))
 }
 
 fn compare(rig: &Rig, pairs: u32) -> Result<()> {
     let usual = usual(GuestKind::Pv);
-    let memory_mib = usual.memory_mib + UNREST_MIB + 2 * pairs * GUEST_LOSS_MIB;
+    let memory_mib = usual.memory_mib + UNREST_MIB + 2 * pairs * LOST_PER_RESUME_MIB;
     let spec = GuestSpec { memory_mib, ..usual };
     let guest = rig.host(Place::A).create_guest(&spec)?;
     rig.lab().link().shape(Some(LINK_MBIT))?;
@@ -84,25 +77,23 @@ fn compare(rig: &Rig, pairs: u32) -> Result<()> {
         }
     }
     rig.lab().link().shape(None)?;
-    let rows = rows(&runs)?;
-    print!("\n{}", table(&rows));
     let circumstances = Circumstances::now(rig.host(Place::A))?;
-    let text = format!(
-        "# Log-dirty and digest, {pairs} times each\n\n\
-         A PV guest of {memory_mib} MiB, {} MiB of it verified after each migration, {} MiB written \
-         at {} pages/s, over a link of {LINK_MBIT} Mbit/s; our helper on both sides, the trackers in \
-         alternating order. The guest forks processes as fast as it can, which makes and unmakes \
-         page tables; its pace is how many of them it makes in a second of round 0, through how many \
-         it makes before the migration.\n\n## Circumstances\n{}\n## Result\n- wrong pages: 0\n\n\
-         Medians, with lowest and highest.\n\n{}",
-        spec.workload.memory_mib,
-        spec.workload.hot_mib,
-        spec.workload.writes_per_s,
-        circumstances.markdown(),
-        markdown(&rows),
-    );
-    println!("\nkept in {}", super::keep("trackers", &circumstances, &text)?.display());
-    Ok(())
+    Sheet {
+        name: "trackers",
+        title: format!("Log-dirty and digest, {pairs} times each"),
+        what: format!(
+            "A PV guest of {memory_mib} MiB, {} MiB of it verified after each migration, {} MiB written \
+             at {} pages/s, over a link of {LINK_MBIT} Mbit/s; our helper on both sides, the trackers in \
+             alternating order. The guest forks processes as fast as it can, which makes and unmakes \
+             page tables; its pace is how many of them it makes in a second of round 0, through how many \
+             it makes before the migration. Medians, with lowest and highest.",
+            spec.workload.memory_mib, spec.workload.hot_mib, spec.workload.writes_per_s,
+        ),
+        circumstances: &circumstances,
+        findings: String::new(),
+        rows: figures(&runs)?,
+    }
+    .keep()
 }
 
 fn migrate(rig: &Rig, guest: &Guest, tracker: &'static str) -> Result<Run> {
@@ -139,37 +130,29 @@ fn processes_per_s(guest: &Guest) -> Result<f64> {
     Ok(rate)
 }
 
-fn rows(runs: &[Run]) -> Result<Vec<Vec<String>>> {
-    let [first, second] = TRACKERS;
-    let mut rows = vec![row!["", first, "low..high", second, "low..high", "of medians"]];
-    for &(name, value) in COLUMNS {
-        let spread = |tracker: &str| {
-            let values = runs.iter().filter(|run| run.tracker == tracker).map(value);
-            Spread::of(values).context("no migration was measured")
-        };
-        let (a, b) = (spread(first)?, spread(second)?);
-        let cell = |s: &Spread| format!("{:.2}", s.median);
-        let range = |s: &Spread| format!("{:.2}..{:.2}", s.low, s.high);
-        let ratio = format!("{:.2}", b.median / a.median);
-        rows.push(row![name, cell(&a), range(&a), cell(&b), range(&b), ratio]);
-    }
+fn figures(runs: &[Run]) -> Result<Vec<Vec<String>>> {
+    let [first, second] =
+        TRACKERS.map(|name| runs.iter().filter(|run| run.tracker == name).collect::<Vec<_>>());
+    let ways = [(TRACKERS[0], first.clone()), (TRACKERS[1], second.clone())];
+    let mut rows = rows(COLUMNS, &ways)?;
+    add_ratios(&mut rows, COLUMNS, &second, &first)?;
     Ok(rows)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{COLUMNS, Run, rows};
+    use super::{COLUMNS, Run, figures};
 
     #[test]
     fn each_figure_has_a_row_with_the_ratio_of_the_medians() {
         let run = |tracker, gap_ms| Run { tracker, gap_ms, total_s: 2.0, wire_mib: 3.0, pace: 0.5 };
-        let rows = rows(&[run("log-dirty", 100.0), run("digest", 150.0), run("digest", 250.0)]);
+        let rows = figures(&[run("log-dirty", 100.0), run("digest", 150.0), run("digest", 250.0)]);
         let rows = rows.expect("both were measured");
         assert_eq!(rows.len(), 1 + COLUMNS.len());
         assert_eq!(
             rows[1],
             ["client gap, ms", "100.00", "100.00..100.00", "200.00", "150.00..250.00", "2.00"]
         );
-        assert!(super::rows(&[run("digest", 1.0)]).is_err());
+        assert!(super::figures(&[run("digest", 1.0)]).is_err());
     }
 }

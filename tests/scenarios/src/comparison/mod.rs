@@ -18,7 +18,7 @@ use crate::compare::table;
 use crate::machine::Circumstances;
 use crate::row;
 use crate::statistics::Spread;
-use crate::traveller::usual;
+use crate::traveller::{LOST_PER_RESUME_MIB, SYSTEM_MIB, usual};
 
 /// What is compared, and how often.
 #[derive(Debug, Clone, Serialize)]
@@ -43,11 +43,6 @@ pub struct Plan {
     pub options: String,
 }
 
-/// What a guest needs besides the memory that is verified, in MiB.
-const SYSTEM_MIB: u32 = 85;
-/// What Linux 6.1 loses of it at each resume, whoever migrates it.
-const LOST_PER_MIGRATION_MIB: u32 = 1;
-
 impl Plan {
     /// Refuses a guest that would run out of memory on the way, which looks like a failed
     /// migration.
@@ -55,7 +50,7 @@ impl Plan {
     /// # Errors
     /// When it would, with the memory it needs.
     pub fn check(&self) -> Result<()> {
-        let needed = self.verified_mib + SYSTEM_MIB + 2 * self.pairs * LOST_PER_MIGRATION_MIB;
+        let needed = self.verified_mib + SYSTEM_MIB + 2 * self.pairs * LOST_PER_RESUME_MIB;
         ensure!(
             self.memory_mib >= needed,
             "a guest with {} MiB of verified memory needs {needed} MiB for {} migrations, since it \

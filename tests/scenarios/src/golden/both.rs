@@ -12,6 +12,10 @@ use crate::toolstack::XEND_AS_XL;
 /// Where stock `xl` is.
 const STOCK: &str = "/usr/lib/xen-4.17/bin";
 const SCRIPT: &str = "/lab/golden/run";
+/// Where the answers are gathered.
+const ANSWERS: &str = "/tmp/golden";
+/// Each answer is three files: what was printed, what was said, and the exit status.
+const PARTS: usize = 3;
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What a program answered.
@@ -34,49 +38,75 @@ pub struct Answers {
 /// # Errors
 /// When the host does not run them.
 pub fn run(host: &Host, lines: &[Line]) -> Result<Vec<Answers>> {
-    host.put_bytes(script(lines).as_bytes(), SCRIPT, 0o755)?;
-    let output = host.run_ok(SCRIPT, TIMEOUT)?.stdout;
-    let mut parts = parts(&output)?.into_iter();
-    let mut answer = || -> Result<Answer> {
-        let mut part = || parts.next().context("the script has printed too little");
-        Ok(Answer { stdout: part()?, stderr: part()?, status: part()? })
-    };
-    lines.iter().map(|_| Ok(Answers { stock: answer()?, ours: answer()? })).collect()
+    let script = script(lines, [STOCK, XEND_AS_XL], ANSWERS);
+    host.put_bytes(script.as_bytes(), SCRIPT, 0o755)?;
+    answers(&host.run_ok(SCRIPT, TIMEOUT)?.stdout, lines.len())
 }
 
-/// Prints for each line and program three parts, each as its length in bytes, a newline and the
-/// bytes.
-fn script(lines: &[Line]) -> String {
+fn answers(output: &[u8], lines: usize) -> Result<Vec<Answers>> {
+    let parts = parts(output)?;
+    let wanted = lines * 2 * PARTS;
+    ensure!(parts.len() == wanted, "the script has printed {} parts of {wanted}", parts.len());
+    let mut parts = parts.into_iter();
+    let mut answer = || -> Result<Answer> {
+        let mut part = || parts.next().context("too few parts");
+        Ok(Answer { stdout: part()?, stderr: part()?, status: part()? })
+    };
+    (0..lines).map(|_| Ok(Answers { stock: answer()?, ours: answer()? })).collect()
+}
+
+/// Keeps the answers of the `xl` in each of two folders, the one's first, and prints them at the end: the
+/// lengths of all parts in order and their sum, a line each, and then the parts. A program for each part
+/// adds up, on an emulated processor.
+fn script(lines: &[Line], folders: [&str; 2], answers: &str) -> String {
     let mut script = "#!/bin/sh\n\
         path=$PATH\n\
-        part() { wc -c <\"$1\"; cat \"$1\"; }\n\
+        rm -rf ANSWERS\n\
+        mkdir -p ANSWERS || exit 1\n\
+        at=100000\n\
         both() {\n\
-        \x20 for bin in STOCK OURS; do\n\
-        \x20   PATH=$bin:$path sh -c \"$1\" >/tmp/golden-out 2>/tmp/golden-err </dev/null\n\
-        \x20   echo $? >/tmp/golden-status\n\
-        \x20   for one in out err status; do part /tmp/golden-$one; done\n\
+        \x20 for bin in FIRST SECOND; do\n\
+        \x20   at=$((at + 1))\n\
+        \x20   PATH=$bin:$path sh -c \"$1\" >ANSWERS/$at-1 2>ANSWERS/$at-2 </dev/null\n\
+        \x20   echo $? >ANSWERS/$at-3\n\
         \x20 done\n\
         }\n"
-    .replace("STOCK", STOCK)
-    .replace("OURS", XEND_AS_XL);
+    .replace("ANSWERS", answers)
+    .replace("FIRST", folders[0])
+    .replace("SECOND", folders[1]);
     for line in lines {
         let quoted = line.command.replace('\'', "'\\''");
         script.push_str(&format!("both '{quoted}'\n"));
     }
+    script.push_str(&format!("cd {answers} && wc -c * && cat *\n"));
     script
 }
 
-fn parts(mut output: &[u8]) -> Result<Vec<String>> {
-    let mut parts = Vec::new();
-    while let Some(end) = output.iter().position(|&byte| byte == b'\n') {
-        let length = String::from_utf8_lossy(&output[..end]);
-        let length: usize = length.trim().parse().context("a part has no length")?;
-        let rest = &output[end + 1..];
-        ensure!(length <= rest.len(), "a part is cut off");
-        parts.push(String::from_utf8_lossy(&rest[..length]).into_owned());
-        output = &rest[length..];
-    }
-    Ok(parts)
+fn parts(output: &[u8]) -> Result<Vec<String>> {
+    let (mut lengths, mut rest) = (Vec::new(), output);
+    let sum = loop {
+        let end = rest.iter().position(|&byte| byte == b'\n').context("the lengths have no end")?;
+        let line = String::from_utf8_lossy(&rest[..end]).into_owned();
+        rest = &rest[end + 1..];
+        let mut words = line.split_whitespace();
+        let length = words.next().and_then(|word| word.parse::<usize>().ok());
+        let length = length.with_context(|| format!("no length: {line}"))?;
+        if words.next() == Some("total") {
+            break length;
+        }
+        lengths.push(length);
+    };
+    ensure!(
+        sum == rest.len() && sum == lengths.iter().sum::<usize>(),
+        "{} of {sum} bytes",
+        rest.len()
+    );
+    let part = |length| {
+        let (part, others) = rest.split_at(length);
+        rest = others;
+        String::from_utf8_lossy(part).into_owned()
+    };
+    Ok(lengths.into_iter().map(part).collect())
 }
 
 impl Answers {
@@ -127,7 +157,12 @@ fn diff(stock: &str, ours: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::{self, Command};
+    use std::{env, fs};
+
     use super::*;
+    use crate::golden::Normal;
 
     #[test]
     fn a_difference_is_shown_by_its_lines() {
@@ -137,7 +172,48 @@ mod tests {
 
     #[test]
     fn parts_are_taken_apart_by_their_lengths() {
-        assert_eq!(parts(b"3\na\nb0\n2\n1\n").expect("three"), ["a\nb", "", "1\n"]);
-        assert!(parts(b"9\nab").is_err());
+        let parts = |text: &str| parts(text.as_bytes());
+        let three = parts(" 3 1-1\n 0 1-2\n 2 1-3\n 5 total\na\nb1\n").expect("three");
+        assert_eq!(three, ["a\nb", "", "1\n"]);
+        for bad in ["", "3 1-1\n3 total\nab", "3 1-1\n2 total\nab", "x 1-1\n", "1 1-1\na"] {
+            assert!(parts(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    /// The script with two programs of this machine, in the shell that it is run with in a Dom0.
+    #[test]
+    fn the_script_gives_the_answers_in_their_order() {
+        let folder = env::temp_dir().join(format!("golden-{}", process::id()));
+        let folders = ["first", "second"].map(|name| folder.join(name));
+        for (folder, word) in folders.iter().zip(["one", "two"]) {
+            fs::create_dir_all(folder).unwrap();
+            let program = format!("#!/bin/sh\necho {word} \"$1\"; echo $# >&2; exit ${{2:-0}}\n");
+            fs::write(folder.join("xl"), program).unwrap();
+            fs::set_permissions(folder.join("xl"), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let line = |command| Line { command, normal: Normal::Exact };
+        let mut lines =
+            vec![line("xl 'a  b'; v=$(xl c); echo \"$v\""), line("xl x 3"), line("true")];
+        // More than ten, which a careless order would mix up.
+        lines.extend([line("xl z"); 9]);
+        let [first, second] = folders.each_ref().map(|folder| folder.to_str().unwrap());
+        let kept = folder.join("answers");
+        let script = script(&lines, [first, second], kept.to_str().unwrap());
+        let output = Command::new("sh").arg("-c").arg(&script).output().unwrap();
+        let answers = answers(&output.stdout, lines.len()).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        let answer = |stdout: &str, stderr: &str, status: &str| Answer {
+            stdout: stdout.to_owned(),
+            stderr: stderr.to_owned(),
+            status: status.to_owned(),
+        };
+        assert_eq!(answers[0].stock, answer("one a  b\none c\n", "1\n1\n", "0\n"));
+        assert_eq!(answers[0].ours, answer("two a  b\ntwo c\n", "1\n1\n", "0\n"));
+        assert_eq!(answers[1].ours, answer("two x\n", "2\n", "3\n"));
+        assert_eq!(answers[2].stock, answer("", "", "0\n"));
+        assert!(answers[3..].iter().all(|both| both.ours == answer("two z\n", "1\n", "0\n")));
+        assert!(answers[0].difference(&lines[0]).is_some());
+        assert!(answers[2].difference(&lines[2]).is_none());
+        assert!(super::answers(&output.stdout, lines.len() + 1).is_err());
     }
 }

@@ -1,8 +1,8 @@
 //! Scenarios on two real Xen hosts: first on a hypervisor with shadow paging, then on one without.
 //!
-//! `cargo test -p scenarios --test lab [-- FILTER | --full]`, as root. A filter is part of the names
-//! of the scenarios to run; without one, those of [`every_time`] are run, and with `--full` all.
-//! Hosts that none of them needs are not booted.
+//! `cargo test -p scenarios --test lab [-- FILTER... | --full | --list | --help]`, as root. A filter is part
+//! of the names of the scenarios to run; without one, those of [`every_time`] are run, and with `--full`
+//! all. Hosts that none of them needs are not booted.
 
 #![forbid(unsafe_code)]
 
@@ -26,15 +26,15 @@ use std::env;
 use std::process::ExitCode;
 
 use lab::{HostSpec, Hypervisor};
+use scenarios::arguments::{self, Wish};
 use scenarios::rig::Ground;
-use scenarios::runner::{Scenario, Selection, Totals};
+use scenarios::runner::{Scenario, Totals};
 
 use world::World;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
     let with_shadow: Vec<Scenario<World>> = [
-        golden::SCENARIOS,
+        golden::ALONE,
         power::SCENARIOS,
         &agent::scenarios(),
         alone::SCENARIOS,
@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         kills::SCENARIOS,
         life::SCENARIOS,
         probe::WITH_SHADOW,
+        golden::WITH_A_GUEST,
         &toolstack::with_shadow(),
     ]
     .concat();
@@ -56,23 +57,21 @@ fn main() -> ExitCode {
         probe::WITHOUT_SHADOW,
     ]
     .concat();
-    if arguments.iter().any(|argument| argument == "--list") {
-        for scenario in with_shadow.iter().chain(&without_shadow) {
-            println!("{}: test", scenario.name);
-        }
-        return ExitCode::SUCCESS;
-    }
-    let is_there = |name: &&str| with_shadow.iter().chain(&without_shadow).any(|s| s.name == *name);
-    if let Some(name) = every_time::NAMES.iter().find(|name| !is_there(name)) {
+    let names: Vec<&str> =
+        with_shadow.iter().chain(&without_shadow).map(|scenario| scenario.name).collect();
+    if let Some(name) = every_time::NAMES.iter().find(|name| !names.contains(name)) {
         println!("there is no scenario {name}, which should be run every time");
         return ExitCode::FAILURE;
     }
-    // Options are for the harness of other tests, for instance `--nocapture`.
-    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let selection = match filter {
-        Some(text) => Selection::Matching(text.clone()),
-        None if arguments.iter().any(|argument| argument == "--full") => Selection::All,
-        None => Selection::Named(every_time::NAMES),
+    let selection = match arguments::read(env::args_os().skip(1), &names, every_time::NAMES) {
+        Ok(Wish::Run(selection)) => selection,
+        Ok(Wish::List(selection)) => {
+            names.iter().filter(|name| selection.takes(name)).for_each(|name| {
+                println!("{name}: test");
+            });
+            return ExitCode::SUCCESS;
+        }
+        Err(instead) => instead.exit(),
     };
     let ground = match Ground::prepare() {
         Ok(ground) => ground,

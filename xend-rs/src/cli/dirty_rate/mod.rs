@@ -6,6 +6,7 @@ mod svg;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod wishes;
 mod words;
 
@@ -85,6 +86,13 @@ fn dirty_rate(domain: &str, wishes: &Wishes) -> Result<ExitCode, Failure> {
     if let Some(path) = &wishes.svg {
         fs::write(path, svg::draw(&account))
             .map_err(|error| Failure::line(format_args!("cannot write {path}: {error}")))?;
+    }
+    if let (Some(path), Some(trace)) = (&wishes.trace, &sight.probe.trace) {
+        trace::keep(&account, trace, path)
+            .map_err(|error| Failure::line(format_args!("cannot write {path}: {error}")))?;
+        if trace.is_cut_off {
+            log::warn!("{path} has room for the first {} windows only", trace.windows.len());
+        }
     }
     output::print(if wishes.json {
         format!("{}\n", serde_json::to_string_pretty(&json::document(&account))?)

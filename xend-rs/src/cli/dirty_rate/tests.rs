@@ -6,7 +6,7 @@ use crate::hypervisor::PfnSet;
 use crate::hypervisor::types::Pfn;
 use crate::migration::dirty_curve::Point;
 use crate::migration::policy::Why;
-use crate::migration::probe::{Census, HotPage, Probe};
+use crate::migration::probe::{Census, HotPage, Probe, Trace, TracedWindow};
 
 const STOP: Duration = Duration::from_millis(70);
 const NAME: &str = "a<b>&\"c\u{1}";
@@ -27,6 +27,11 @@ fn sight(tracking: Tracking) -> Sight {
     let hottest = vec![HotPage { pfn: Pfn(0x2a), share: 0.97 }];
     let mut written = PfnSet::empty(10_000);
     (0..998).for_each(|pfn| written.insert(Pfn(pfn)));
+    let mut trace = Trace::default();
+    trace.windows = vec![
+        TracedWindow { length: Duration::from_micros(50_123), runs: vec![0, 998] },
+        TracedWindow { length: Duration::from_millis(49), runs: Vec::new() },
+    ];
     let probe = Probe {
         tracking,
         length,
@@ -37,6 +42,7 @@ fn sight(tracking: Tracking) -> Sight {
         hot_pages: 1,
         hottest,
         cut_short: true,
+        trace: Some(trace),
     };
     Sight { census: Some(census), probe }
 }
@@ -138,4 +144,27 @@ fn the_picture_has_each_point_and_no_tag_of_the_guests_making() {
     assert!(!svg.contains(['\u{1}']));
     // The last point is at the top right.
     assert!(svg.contains(&format!(" {:.1},{:.1}\"", 720.0 - 24.0, 48.0)), "{svg}");
+}
+
+#[test]
+fn a_trace_has_each_window_with_its_length_and_its_pages() {
+    let text = with_account(Tracking::LogDirty, |account| {
+        let (mut text, kept) = (Vec::new(), account.sight.probe.trace.as_ref().unwrap());
+        trace::write(account, kept, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    });
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let header = serde_json::json!({
+        "format": "xend-dirty-trace",
+        "version": 2,
+        "name": NAME,
+        "family": "recorded",
+        "tracking": "log-dirty",
+        "pages": 10_000,
+        "nonzero_pages": 6000,
+    });
+    let windows = [serde_json::json!([50_123, 0, 998]), serde_json::json!([49_000])];
+    assert_eq!((&lines[0], &lines[1..]), (&header, &windows[..]));
+    assert!(text.ends_with('\n'));
 }

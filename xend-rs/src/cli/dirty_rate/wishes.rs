@@ -17,6 +17,7 @@ const CPU_SHARE: u8 = 5;
 const TRACKING: u8 = 6;
 const JSON: u8 = 7;
 const SVG: u8 = 8;
+const TRACE: u8 = 9;
 /// There are no others.
 pub(super) const LONG: &[Long] = &[
     Long::with_value("seconds", SECONDS),
@@ -27,6 +28,7 @@ pub(super) const LONG: &[Long] = &[
     Long::with_value("tracking", TRACKING),
     Long::flag("json", JSON),
     Long::with_value("svg", SVG),
+    Long::with_value("trace", TRACE),
 ];
 
 /// Links that are predicted for unless one is named, in Mbit/s.
@@ -43,6 +45,8 @@ pub(super) struct Wishes {
     pub(super) json: bool,
     /// A file for the curve.
     pub(super) svg: Option<String>,
+    /// A file for the pages of each window.
+    pub(super) trace: Option<String>,
 }
 
 impl Default for Wishes {
@@ -55,6 +59,7 @@ impl Default for Wishes {
             share: CpuShare::FULL,
             json: false,
             svg: None,
+            trace: None,
         }
     }
 }
@@ -74,6 +79,10 @@ impl Wishes {
             TRACKING => self.options.tracking = given.word()?,
             JSON => self.json = true,
             SVG => self.svg = Some(given.value.to_owned()),
+            TRACE => {
+                self.trace = Some(given.value.to_owned());
+                self.options.trace = true;
+            }
             _ => {}
         }
         Ok(())

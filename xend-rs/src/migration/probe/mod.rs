@@ -10,12 +10,14 @@
 //! differs was written. Such a window cannot be shorter than it takes to read all memory.
 
 mod census;
+mod trace;
 mod windows;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 pub use census::{Census, census, sample};
+pub use trace::{Trace, TracedWindow};
 pub use windows::HotPage;
 
 use self::census::Scan;
@@ -43,6 +45,8 @@ pub struct ProbeOptions {
     pub tracking: Tracking,
     /// Threads that read memory, where it must be read.
     pub readers: usize,
+    /// Keep which pages were written in each window.
+    pub trace: bool,
 }
 
 impl Default for ProbeOptions {
@@ -53,6 +57,7 @@ impl Default for ProbeOptions {
             length: Duration::from_secs(5),
             tracking: Tracking::Auto,
             readers: 1,
+            trace: false,
         }
     }
 }
@@ -78,6 +83,8 @@ pub struct Probe {
     pub hottest: Vec<HotPage>,
     /// It was cancelled before its time was over.
     pub cut_short: bool,
+    /// Each window, if that was asked for.
+    pub trace: Option<Trace>,
 }
 
 impl Probe {
@@ -153,7 +160,7 @@ pub fn watch<G: SourceGuest>(
     options: &ProbeOptions,
     cancel: &Cancel,
 ) -> Result<Probe, HypervisorError> {
-    let mut windows = Windows::new(guest.pfn_count());
+    let mut windows = Windows::new(guest.pfn_count(), options.trace);
     let mut reading = Duration::ZERO;
     let mut set = PfnSet::empty(guest.pfn_count());
     // What happened before the first window: a guest whose tracking has just begun faults on each of
@@ -183,7 +190,7 @@ fn by_digest<G: SourceGuest>(
     options: &ProbeOptions,
     cancel: &Cancel,
 ) -> Result<Probe, HypervisorError> {
-    let mut windows = Windows::new(guest.pfn_count());
+    let mut windows = Windows::new(guest.pfn_count(), options.trace);
     let mut sets = DigestTable::new(guest.pfn_count());
     let mut scan = Scan { guest, readers: options.readers, cancel };
     let mut from = None::<Instant>;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{HOT_SHARE, HOTTEST, Probe};
+use super::{HOT_SHARE, HOTTEST, Probe, Trace};
 use crate::hypervisor::PfnSet;
 use crate::hypervisor::types::Pfn;
 use crate::migration::Tracking;
@@ -26,6 +26,8 @@ pub(super) struct Windows {
     windows: u32,
     length: Duration,
     written: PfnSet,
+    /// They themselves, if they are to be kept.
+    trace: Option<Trace>,
 }
 
 /// Pfns whose counts are allocated together, when the first of them is written: a guest may have many
@@ -67,14 +69,15 @@ struct Level {
 }
 
 impl Windows {
-    /// None yet, of a guest with so many pfns.
-    pub(super) fn new(pfn_count: u64) -> Self {
+    /// None yet, of a guest with so many pfns. With `keep` each window is kept besides.
+    pub(super) fn new(pfn_count: u64, keep: bool) -> Self {
         Self {
             levels: Vec::new(),
             counts: Counts::new(pfn_count),
             windows: 0,
             length: Duration::ZERO,
             written: PfnSet::empty(pfn_count),
+            trace: keep.then(Trace::default),
         }
     }
 
@@ -88,6 +91,9 @@ impl Windows {
         self.windows += 1;
         self.length += length;
         self.written.union_with(pages);
+        if let Some(trace) = &mut self.trace {
+            trace.add(pages, length);
+        }
         for pfn in pages.iter() {
             self.counts.add(pfn);
         }
@@ -143,6 +149,7 @@ impl Windows {
             hot_pages,
             hottest,
             cut_short,
+            trace: self.trace,
         }
     }
 }
@@ -183,7 +190,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_united_and_their_pages_counted_once() {
-        let mut windows = Windows::new(64);
+        let mut windows = Windows::new(64, true);
         for pfns in [&[1, 2][..], &[2, 3], &[1], &[], &[2, 40]] {
             windows.add(&set(pfns), Duration::from_millis(100));
         }
@@ -205,13 +212,17 @@ mod tests {
         assert_eq!(probe.hot_pages, 2);
         let named: Vec<_> = probe.hottest.iter().map(|hot| (hot.pfn, hot.share)).collect();
         assert_eq!(named, [(Pfn(2), 0.6), (Pfn(1), 0.4)]);
+        let kept = probe.trace.unwrap().windows;
+        let runs: Vec<_> = kept.iter().map(|window| window.runs.as_slice()).collect();
+        assert_eq!(runs, [&[1, 2][..], &[2, 2], &[1, 1], &[], &[2, 1, 37, 1]]);
+        assert!(kept.iter().all(|window| window.length == Duration::from_millis(100)));
     }
 
     #[test]
     fn without_a_window_there_is_nothing_and_no_division() {
-        let probe = Windows::new(64).finish(Tracking::LogDirty, Duration::ZERO, true);
+        let probe = Windows::new(64, false).finish(Tracking::LogDirty, Duration::ZERO, true);
         assert_eq!((probe.windows, probe.written_pages(), probe.hot_pages), (0, 0, 0));
         assert_eq!((probe.window(), probe.pages_per_s()), (Duration::ZERO, 0.0));
-        assert!(probe.curve.points().is_empty());
+        assert!(probe.curve.points().is_empty() && probe.trace.is_none());
     }
 }

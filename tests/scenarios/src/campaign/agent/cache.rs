@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lab::{GuestKind, GuestSpec, SHARED_DISK};
 
-use super::{Column, MIGRATION_TIMEOUT, end, in_turn, make, rows};
+use super::{MIGRATION_TIMEOUT, end, in_turn, make};
 use crate::campaign::bound::{Wanted, told};
-use crate::campaign::keep;
-use crate::compare::{markdown, table};
-use crate::comparison::newest_report;
+use crate::campaign::figures::rows;
+use crate::campaign::sheet::Sheet;
+use crate::comparison::{Column, newest_report};
 use crate::machine::Circumstances;
 use crate::rig::{Place, Rig};
 use crate::statistics::Spread;
@@ -66,20 +66,19 @@ pub(super) fn compare(rig: &Rig, times: u32) -> Result<()> {
     let of = |agent| runs.iter().filter(move |run| run.agent == agent);
     let median = |agent| Spread::of(of(agent).map(|run| run.wire_mib)).context("no run");
     let ratio = median(true)?.median / median(false)?.median;
-    let bound = told("bytes on the wire, with through without", ratio, 2, Wanted::AtMost(MOST));
-    let rows =
-        rows(COLUMNS, &[(way(true), of(true).collect()), (way(false), of(false).collect())])?;
-    print!("\n{}{bound}", table(&rows));
-    let text = format!(
-        "# A guest full of page cache, with an agent and without, {times} pairs\n\n\
-         A PV guest of {MEMORY_MIB} MiB reads {CACHE_MIB} MiB of its disk, which are random bytes, into \
-         its page cache. A new one goes from host a to b by TCP each time, over {LINK_MBIT} Mbit/s, in \
-         alternating order.\n\n## Circumstances\n{}\n## Result\n{bound}- wrong pages: 0\n\n{}",
-        circumstances.markdown(),
-        markdown(&rows),
-    );
-    println!("\nkept in {}", keep("agent-cache", &circumstances, &text)?.display());
-    Ok(())
+    Sheet {
+        name: "agent-cache",
+        title: format!("A guest full of page cache, with an agent and without, {times} pairs"),
+        what: format!(
+            "A PV guest of {MEMORY_MIB} MiB reads {CACHE_MIB} MiB of its disk, which are random bytes, \
+             into its page cache. A new one goes from host a to b by TCP each time, over {LINK_MBIT} \
+             Mbit/s, in alternating order."
+        ),
+        circumstances: &circumstances,
+        findings: told("bytes on the wire, with through without", ratio, 2, Wanted::AtMost(MOST)),
+        rows: rows(COLUMNS, &[true, false].map(|agent| (way(agent), of(agent).collect())))?,
+    }
+    .keep()
 }
 
 fn way(agent: bool) -> &'static str {

@@ -7,14 +7,12 @@ mod rogue;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::ValueEnum;
-use lab::{Guest, GuestSpec, Host, HostSpec, Hypervisor};
+use lab::{Guest, GuestSpec, Host};
 
-use crate::clean;
-use crate::rig::{ASK, Ground, Place, Rig};
-use crate::row;
-use crate::statistics::Spread;
+use super::{require_nothing_left, with_shadow};
+use crate::rig::{ASK, Place, Rig};
 
 const AGENT_TIMEOUT: Duration = Duration::from_secs(30);
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
@@ -35,19 +33,15 @@ pub enum Part {
 /// When a migration fails, a page is wrong or something is left behind. That a bound is missed is told,
 /// and no error: it is a measurement.
 pub fn run(times: u32, downtime_ms: u32, only: Option<Part>) -> Result<()> {
-    let ground = Ground::prepare()?;
-    let rig = ground.boot(HostSpec::new(Hypervisor::Shadow))?;
-    lab::end_tidily_on_signals()?;
-    let measure = || -> Result<()> {
+    with_shadow(|rig| {
         if only != Some(Part::Cache) {
-            rogue::compare(&rig, times, downtime_ms)?;
+            rogue::compare(rig, times, downtime_ms)?;
         }
         if only != Some(Part::Rogue) {
-            cache::compare(&rig, times)?;
+            cache::compare(rig, times)?;
         }
         Ok(())
-    };
-    measure().inspect_err(|_| rig.lab().keep_logs())
+    })
 }
 
 /// Makes a guest on host A and waits for its agent, if it is to have one.
@@ -74,8 +68,7 @@ fn await_agent(host: &Host, guest: &Guest) -> Result<()> {
 /// Ends a guest that has arrived on host B; nothing of it may be left.
 fn end(rig: &Rig, guest: &Guest) -> Result<()> {
     rig.lab().link().shape(None)?;
-    let left = clean::leftovers(rig, &[guest.name()])?;
-    ensure!(left.is_empty(), "left behind: {}", left.join("; "));
+    require_nothing_left(rig, guest)?;
     rig.host(Place::B).run_ok(&format!("xl destroy {}", guest.name()), ASK)?;
     Ok(())
 }
@@ -87,42 +80,14 @@ fn in_turn<T: Copy>(all: &[T], turn: u32) -> Vec<T> {
     order
 }
 
-/// A figure of a run.
-type Column<R> = (&'static str, fn(&R) -> f64, usize);
-
-/// One row for each figure, one column for each way: medians with lowest and highest.
-fn rows<R>(columns: &[Column<R>], ways: &[(&str, Vec<&R>)]) -> Result<Vec<Vec<String>>> {
-    let mut rows = vec![row![""]];
-    for (name, _) in ways {
-        rows[0].extend(row![name, "low..high"]);
-    }
-    for &(name, value, digits) in columns {
-        let mut cells = row![name];
-        for (_, runs) in ways {
-            let spread = Spread::of(runs.iter().map(|run| value(run))).context("no run")?;
-            let number = |value: f64| format!("{value:.digits$}");
-            let range = format!("{}..{}", number(spread.low), number(spread.high));
-            cells.extend([number(spread.median), range]);
-        }
-        rows.push(cells);
-    }
-    Ok(rows)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{in_turn, rows};
+    use super::in_turn;
 
     #[test]
     fn each_is_first_in_its_turn() {
         assert_eq!(in_turn(&[1, 2, 3], 0), [1, 2, 3]);
         assert_eq!(in_turn(&[1, 2, 3], 2), [3, 1, 2]);
         assert_eq!(in_turn(&[1, 2], 3), [2, 1]);
-    }
-
-    #[test]
-    fn each_way_has_its_columns() {
-        let rows = rows(&[("x", |x: &f64| *x, 1)], &[("a", vec![&1.0, &3.0]), ("b", vec![&7.0])]);
-        assert_eq!(rows.unwrap()[1], ["x", "2.0", "1.0..3.0", "7.0", "7.0..7.0"]);
     }
 }

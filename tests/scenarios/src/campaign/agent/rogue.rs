@@ -10,11 +10,11 @@ use anyhow::{Context, Result, ensure};
 use lab::{Guest, GuestKind, GuestSpec, ProcessRole, ProcessSpec};
 
 use super::lookout::{PERIOD, Track, follow, knock, longest_silence};
-use super::{Column, MIGRATION_TIMEOUT, end, in_turn, make, rows};
+use super::{MIGRATION_TIMEOUT, end, in_turn, make};
 use crate::campaign::bound::{Wanted, told, told_of_all};
-use crate::campaign::keep;
-use crate::compare::{markdown, table};
-use crate::comparison::newest_report;
+use crate::campaign::figures::rows;
+use crate::campaign::sheet::Sheet;
+use crate::comparison::{Column, newest_report};
 use crate::flight::Account;
 use crate::machine::Circumstances;
 use crate::rig::{Place, Rig};
@@ -118,31 +118,29 @@ pub(super) fn compare(rig: &Rig, times: u32, downtime_ms: u32) -> Result<()> {
             runs.push(run);
         }
     }
-    let bounds = bounds(&runs, downtime_ms)?;
-    let ways: Vec<(&str, Vec<&Run>)> = ALL
-        .iter()
-        .map(|&help| (help.name(), runs.iter().filter(|run| run.help == help).collect()))
-        .collect();
-    let rows = rows(COLUMNS, &ways)?;
-    print!("\n{}{bounds}", table(&rows));
-    let text = format!(
-        "# A rogue writer and a good reader: with an agent, with stun, with neither, {times} times each\n\n\
-         A PV guest of {MEMORY_MIB} MiB. A process in it writes to {ROGUE_MIB} MiB, \
-         {ROGUE_PAGES_PER_S} pages/s if it can; another one reads {READER_PAGES_PER_S} pages/s of \
-         {READER_MIB} MiB. A new guest goes from host a to b by TCP each time, over {LINK_MBIT} Mbit/s, in \
-         changing order, with `{}`, and for the stun `{}`. What the processes do is asked for from \
-         outside, every {} ms; the rogue runs again when it does 0.6 of what it did before, for half \
-         a second; the guest has arrived when it first answers again. Stopped is from the request to suspend \
-         to the destination's word that the guest runs.\n\n## Circumstances\n{}\n## Result\n{bounds}\
-         - wrong pages: 0\n\n{}",
-        Help::Agent.options(downtime_ms),
-        Help::Stun.options(downtime_ms),
-        PERIOD.as_millis(),
-        circumstances.markdown(),
-        markdown(&rows),
-    );
-    println!("\nkept in {}", keep("agent-rogue", &circumstances, &text)?.display());
-    Ok(())
+    let of = |help| runs.iter().filter(|run| run.help == help).collect();
+    Sheet {
+        name: "agent-rogue",
+        title: format!(
+            "A rogue writer and a good reader: with an agent, with stun, with neither, {times} times each"
+        ),
+        what: format!(
+            "A PV guest of {MEMORY_MIB} MiB. A process in it writes to {ROGUE_MIB} MiB, \
+             {ROGUE_PAGES_PER_S} pages/s if it can; another one reads {READER_PAGES_PER_S} pages/s of \
+             {READER_MIB} MiB. A new guest goes from host a to b by TCP each time, over {LINK_MBIT} \
+             Mbit/s, in changing order, with `{}`, and for the stun `{}`. What the processes do is \
+             asked for from outside, every {} ms; the rogue runs again when it does 0.6 of what it did \
+             before, for half a second; the guest has arrived when it first answers again. Stopped is \
+             from the request to suspend to the destination's word that the guest runs.",
+            Help::Agent.options(downtime_ms),
+            Help::Stun.options(downtime_ms),
+            PERIOD.as_millis(),
+        ),
+        circumstances: &circumstances,
+        findings: bounds(&runs, downtime_ms)?,
+        rows: rows(COLUMNS, &ALL.map(|help| (help.name(), of(help))))?,
+    }
+    .keep()
 }
 
 fn bounds(runs: &[Run], downtime_ms: u32) -> Result<String> {

@@ -7,18 +7,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::{Guest, GuestKind, GuestSpec, HostSpec, Hypervisor, Link, WorkloadSpec};
+use lab::{Guest, Link, WorkloadSpec};
 
 use self::seconds::{Meter, Round, Second, rounds};
 use super::bound::told_of_all;
-use crate::clean;
-use crate::compare::{markdown, table};
+use super::sheet::Sheet;
+use super::{require_nothing_left, with_shadow};
 use crate::comparison::newest_report;
 use crate::machine::Circumstances;
-use crate::rig::{Ground, Place, Rig};
+use crate::rig::{Place, Rig};
 use crate::row;
 use crate::statistics::Spread;
-use crate::traveller::{require_intact, usual};
+use crate::traveller::{require_intact, working};
 use crate::voyage::{Environment, Pairing, set_out};
 
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
@@ -27,9 +27,6 @@ const LOOK: Duration = Duration::from_millis(20);
 const HOT_MIB: u32 = 64;
 const WRITES_PER_S: u32 = 1200;
 const PAGE_BITS: f64 = 4096.0 * 8.0;
-/// What the guest needs besides, and what its kernel loses at each resume.
-const SYSTEM_MIB: u32 = 85;
-const GUEST_LOSS_MIB: u32 = 1;
 /// How far a second may be off.
 const TOLERANCE: f64 = 0.05;
 /// Too short for one round: so that there are several.
@@ -49,24 +46,14 @@ struct Run {
 /// slow is told, and no error: it is a measurement.
 pub fn run(runs: u32, min_mbit: u32, max_mbit: u32) -> Result<()> {
     ensure!(min_mbit <= max_mbit, "--min-mbit {min_mbit} is more than --max-mbit {max_mbit}");
-    let ground = Ground::prepare()?;
-    let rig = ground.boot(HostSpec::new(Hypervisor::Shadow))?;
-    lab::end_tidily_on_signals()?;
-    measure(&rig, runs, min_mbit, max_mbit).inspect_err(|_| rig.lab().keep_logs())
+    with_shadow(|rig| measure(rig, runs, min_mbit, max_mbit))
 }
 
 fn measure(rig: &Rig, runs: u32, min_mbit: u32, max_mbit: u32) -> Result<()> {
     let circumstances = Circumstances::now(rig.host(Place::A))?;
-    let memory_mib = HOT_MIB + SYSTEM_MIB + runs * GUEST_LOSS_MIB;
-    let spec = GuestSpec {
-        memory_mib,
-        workload: WorkloadSpec {
-            memory_mib: HOT_MIB,
-            hot_mib: HOT_MIB,
-            writes_per_s: WRITES_PER_S,
-        },
-        ..usual(GuestKind::Pv)
-    };
+    let workload =
+        WorkloadSpec { memory_mib: HOT_MIB, hot_mib: HOT_MIB, writes_per_s: WRITES_PER_S };
+    let spec = working(workload, runs);
     let guest = rig.host(Place::A).create_guest(&spec)?;
     let options =
         format!("--bandwidth-min {min_mbit} --bandwidth-max {max_mbit} --downtime {DOWNTIME_MS}");
@@ -78,27 +65,27 @@ fn measure(rig: &Rig, runs: u32, min_mbit: u32, max_mbit: u32) -> Result<()> {
         done.push(run);
         from = from.other();
     }
-    let left = clean::leftovers(rig, &[guest.name()])?;
-    ensure!(left.is_empty(), "left behind: {}", left.join("; "));
-    let verdict = verdict(&done)?;
-    let rows = rows(&done)?;
-    print!("\n{}{verdict}", table(&rows));
-    let text = format!(
-        "# The rate of each second, in {runs} migrations\n\n\
-         A PV guest of {memory_mib} MiB that writes {WRITES_PER_S} pages/s ({:.0} Mbit/s), evenly at \
-         random from {HOT_MIB} MiB, goes to and fro by TCP with `{options}`, over a link that is as \
-         fast as the emulation is. The counters of the sending host's network card are read every \
-         {} ms; what is compared is each full second within a pass, with the rate that the pass was \
-         given by xend's report. The law: the first round at the minimum, each further one at what was \
-         written in the round before and 50 Mbit/s more, none above the maximum, and the last pass at \
-         the maximum.\n\n## Circumstances\n{}\n## Result\n{verdict}- wrong pages: 0\n\n{}",
-        f64::from(WRITES_PER_S) * PAGE_BITS / 1e6,
-        LOOK.as_millis(),
-        circumstances.markdown(),
-        markdown(&rows),
-    );
-    println!("\nkept in {}", super::keep("pacing", &circumstances, &text)?.display());
-    Ok(())
+    require_nothing_left(rig, &guest)?;
+    Sheet {
+        name: "pacing",
+        title: format!("The rate of each second, in {runs} migrations"),
+        what: format!(
+            "A PV guest of {} MiB that writes {WRITES_PER_S} pages/s ({:.0} Mbit/s), evenly at \
+             random from {HOT_MIB} MiB, goes to and fro by TCP with `{options}`, over a link that is \
+             as fast as the emulation is. The counters of the sending host's network card are read \
+             every {} ms; what is compared is each full second within a pass, with the rate that the \
+             pass was given by xend's report. The law: the first round at the minimum, each further \
+             one at what was written in the round before and 50 Mbit/s more, none above the maximum, \
+             and the last pass at the maximum.",
+            spec.memory_mib,
+            f64::from(WRITES_PER_S) * PAGE_BITS / 1e6,
+            LOOK.as_millis(),
+        ),
+        circumstances: &circumstances,
+        findings: verdict(&done)?,
+        rows: rows(&done)?,
+    }
+    .keep()
 }
 
 fn migrate(rig: &Rig, guest: &Guest, from: Place, options: &str) -> Result<Run> {

@@ -273,7 +273,7 @@ pub(super) const CHANGES: &[Line] = &[
          xenstore-read $(xenstore-read /local/domain/$(xl domid other)/vm)/name; \
          xl rename other small; xl domid small",
     ),
-    but_for(Times, "xl pause small; xl list small; xl unpause small; sleep 1; xl list small"),
+    but_for(Times, "xl pause small; xl list small; xl unpause small; xl list small"),
     exact(
         "d=/local/domain/$(xl domid small); m=$(xenstore-read $d/memory/target); \
          xl mem-set small $((m - 1024))k; xenstore-read $d/memory/target; \

@@ -136,7 +136,8 @@ pub(super) const DIRTY_RATE: Command = Command {
 --cpu-share PERCENT     Leave its vCPUs with PERCENT of a processor meanwhile (100).\n\
 --tracking HOW          auto, log-dirty or digest (auto).\n\
 --json                  Print it as JSON.\n\
---svg FILE              Draw the curve into FILE.",
+--svg FILE              Draw the curve into FILE.\n\
+--trace FILE            Write the pages of each window into FILE.",
     ),
 };
 

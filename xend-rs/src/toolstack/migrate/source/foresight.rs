@@ -115,6 +115,7 @@ mod tests {
             hot_pages: 0,
             hottest: Vec::new(),
             cut_short: false,
+            trace: None,
         };
         let census =
             Census { populated_pages: 20_000, zero_pages: 10_000, duration: Duration::ZERO };

@@ -32,6 +32,7 @@ const PROBE: ProbeOptions = ProbeOptions {
     length: Duration::from_secs(1),
     tracking: Tracking::LogDirty,
     readers: 1,
+    trace: false,
 };
 
 /// libxl's END record.
