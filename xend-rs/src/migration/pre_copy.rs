@@ -6,7 +6,7 @@ use super::dirty_curve::DirtyCurve;
 use super::error::SaveFailure;
 use super::pass::PassEnd;
 use super::plan::StopPlan;
-use super::policy::{CpuShare, Decision, History, Next, Round};
+use super::policy::{CpuShare, Decision, History, Next, Round, Why};
 use super::probe;
 use super::progress::Stage;
 use super::save::Save;
@@ -29,6 +29,7 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         let mut rounds = Vec::new();
         let mut next = self.options.policy.first();
         let mut cpu_share = CpuShare::FULL;
+        let mut may_hold_writers = true;
         let over = self.options.policy.time_limit().map(|limit| started + limit);
         loop {
             self.until = over.filter(|over| *over > Instant::now());
@@ -39,6 +40,13 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
                 Decision::Continue(then) => {
                     cpu_share = self.slow_down(cpu_share, then.cpu_share);
                     next = then;
+                }
+                // Once: a guest that gets no further with them at rest never will.
+                Decision::StopAndCopy(Why::NoProgress)
+                    if std::mem::take(&mut may_hold_writers) && self.toolstack.hold_writers() =>
+                {
+                    log::info!("{}: what wrote fast in it stands still now", self.guest.domid());
+                    next.limit = self.options.policy.last_pass_limit();
                 }
                 Decision::StopAndCopy(why) => {
                     log::info!("{}: live copying ends: {why}", self.guest.domid());

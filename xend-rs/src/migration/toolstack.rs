@@ -66,6 +66,12 @@ pub trait SourceToolstack {
         }
     }
 
+    /// Live copying gets no further. Whether something in the guest that wrote fast has just been made to
+    /// stand still, until the guest is suspended or the transfer has ended: then it is worth going on.
+    fn hold_writers(&mut self) -> bool {
+        false
+    }
+
     /// Tells how the guest writes and what there is of its memory, before round 0, where that was looked
     /// at.
     fn probed(&mut self, _probe: &Probe, _census: &Census) {}

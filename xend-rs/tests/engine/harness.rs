@@ -45,6 +45,9 @@ pub(crate) struct SimToolstack<'a> {
     pub(crate) cpu_shares: Vec<CpuShare>,
     /// Nobody can slow it down.
     pub(crate) refuse_stun: bool,
+    /// Whether there is somebody to hold, and how often that was asked for.
+    pub(crate) holds_writers: bool,
+    pub(crate) holds: u32,
 }
 
 impl<'a> SimToolstack<'a> {
@@ -63,6 +66,8 @@ impl<'a> SimToolstack<'a> {
             rounds_seen: 0,
             cpu_shares: Vec::new(),
             refuse_stun: false,
+            holds_writers: false,
+            holds: 0,
         }
     }
 }
@@ -94,6 +99,11 @@ impl SourceToolstack for SimToolstack<'_> {
         }
         self.cpu_shares.push(share);
         Ok(())
+    }
+
+    fn hold_writers(&mut self) -> bool {
+        self.holds += 1;
+        self.holds_writers
     }
 
     fn progress(&mut self, progress: &Progress) {

@@ -1,4 +1,5 @@
-//! A policy's wish to slow the guest down reaches the toolstack, and what came of it the policy.
+//! A policy's wish to slow the guest down reaches the toolstack, and what came of it the policy. Before
+//! live copying ends for nothing the toolstack is asked whether it can hold who writes.
 
 use std::sync::Mutex;
 
@@ -52,4 +53,31 @@ fn where_it_cannot_be_slowed_down_the_migration_goes_on() {
     let (set, seen) = save_with_shares(&[50, 20], true);
     assert!(set.is_empty());
     assert_eq!(seen, [100, 100, 100]);
+}
+
+/// Never gets any further.
+struct Hopeless;
+
+impl Policy for Hopeless {
+    fn decide(&self, _: &History<'_>) -> Decision {
+        Decision::StopAndCopy(Why::NoProgress)
+    }
+}
+
+/// Live rounds, and how often it was asked for somebody to be held.
+fn without_progress(policy: &dyn Policy, holds_writers: bool) -> (u32, u32) {
+    let memory = SimMemory::filled(PFNS);
+    let mut toolstack = SimToolstack { holds_writers, ..SimToolstack::new(&memory) };
+    save_to_vec(source_of(&memory), &mut toolstack, &SaveOptions { policy, ..options(true) })
+        .unwrap();
+    (toolstack.rounds_seen, toolstack.holds)
+}
+
+#[test]
+fn who_writes_is_held_once_before_live_copying_is_given_up() {
+    assert_eq!(without_progress(&Hopeless, true), (2, 1));
+    // Where nobody is, another round would be as the last.
+    assert_eq!(without_progress(&Hopeless, false), (1, 1));
+    let content = Shares { wanted: &[], seen: Mutex::default() };
+    assert_eq!(without_progress(&content, true), (1, 0));
 }

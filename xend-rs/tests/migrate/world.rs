@@ -152,8 +152,9 @@ impl Agent for Told {
         self.note("pre-copy");
     }
 
-    fn suspending(&self) {
+    fn suspending(&self) -> u32 {
         self.note("suspending");
+        0
     }
 
     fn cancelled(&self) {

@@ -164,26 +164,8 @@ fn say_toolstack(pair: u32, run: &ToolstackRun) {
         run.dest_cpu_s,
         run.pages_verified
     );
-    if let Some(report) = &run.report {
-        let steps = |side: &str| {
-            let steps = report[side].as_array().into_iter().flatten();
-            steps
-                .map(|s| {
-                    format!(
-                        "{} {:.0}",
-                        s["step"].as_str().unwrap_or("?"),
-                        s["ms"].as_f64().unwrap_or(0.0)
-                    )
-                })
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        println!(
-            "    stopped {:.0} ms; source: {}; destination: {}",
-            report["stopped_ms"].as_f64().unwrap_or(0.0),
-            steps("source"),
-            steps("destination")
-        );
+    for line in run.own_account() {
+        println!("    {line}");
     }
 }
 

@@ -140,12 +140,8 @@ impl Case {
             run.pages,
             run.last_pass_pages,
         );
-        if let Some(report) = &run.report {
-            let passes = report["passes"].as_array().into_iter().flatten();
-            let pages: Vec<String> = passes
-                .map(|pass| format!("{} ({} put off)", pass["data_pages"], pass["put_off_pages"]))
-                .collect();
-            println!("    {}; {}", report["ends"], pages.join(", "));
+        for line in run.own_account() {
+            println!("    {line}");
         }
     }
 

@@ -64,6 +64,9 @@ fn migrate(rig: &Rig, runs: u32, downtime_ms: u32) -> Result<()> {
             run.stopped_ms,
             run.toolstack.client_gap_ms
         );
+        for line in run.toolstack.own_account() {
+            println!("    {line}");
+        }
         done.push(run);
         from = from.other();
     }

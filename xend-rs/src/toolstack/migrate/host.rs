@@ -94,8 +94,9 @@ pub trait Agent {
     /// The guest's processes may write so much together, from now on. Does not wait.
     fn pre_copy(&self, rate_bytes_per_s: u64);
 
-    /// The guest is about to be asked to suspend.
-    fn suspending(&self);
+    /// The guest is about to be asked to suspend: who is held does not get turns any more. Can be called
+    /// again. How many are held.
+    fn suspending(&self) -> u32;
 
     /// The guest stays, and its writes are not tracked any more.
     fn cancelled(&self);
@@ -112,7 +113,9 @@ impl Agent for NoAgent {
 
     fn pre_copy(&self, _: u64) {}
 
-    fn suspending(&self) {}
+    fn suspending(&self) -> u32 {
+        0
+    }
 
     fn cancelled(&self) {}
 }

@@ -131,11 +131,14 @@ impl Notify {
         self.lock().pre_copy(rate_bytes_per_s);
     }
 
-    /// The guest is about to be suspended. Waits half a second at most.
-    pub fn suspending(&self) {
-        if let Some(held) = self.lock().suspending() {
+    /// The guest is about to be suspended. How many processes are held, as far as the agent says so
+    /// within half a second.
+    pub fn suspending(&self) -> u32 {
+        let held = self.lock().suspending();
+        if let Some(held) = held {
             log::info!("{}: the guest's agent holds {held} processes", self.domid);
         }
+        held.unwrap_or(0)
     }
 
     /// The guest goes on here after it was suspended. Waits a second at most.

@@ -33,8 +33,8 @@ impl Agent for Notify {
         Self::pre_copy(self, rate_bytes_per_s);
     }
 
-    fn suspending(&self) {
-        Self::suspending(self);
+    fn suspending(&self) -> u32 {
+        Self::suspending(self)
     }
 
     fn cancelled(&self) {

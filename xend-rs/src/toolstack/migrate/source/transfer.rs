@@ -69,7 +69,7 @@ impl<H: SourceHost> Sender<'_, H> {
             record: &mut self.record,
             stop: self.stop,
             agent: &*self.agent,
-            share: LinkShare::default(),
+            share: Some(LinkShare::default()),
             foresight: Foresight::new(self.departure.rounds, zero_pages),
             clock: &mut self.clock,
             report: &mut self.report,
@@ -136,7 +136,8 @@ struct Bridge<'a, H> {
     record: &'a mut SourceRecord,
     stop: &'a Cancel,
     agent: &'a dyn Agent,
-    share: LinkShare,
+    /// `None` once nobody gets turns any more.
+    share: Option<LinkShare>,
     foresight: Foresight,
     clock: &'a mut Clock,
     report: &'a mut Report,
@@ -176,6 +177,17 @@ impl<H: SourceHost> SourceToolstack for Bridge<'_, H> {
         self.host.set_cpu_share(self.record.domid(), share).map_err(failed)
     }
 
+    fn hold_writers(&mut self) -> bool {
+        let held = self.agent.suspending();
+        if held > 0 {
+            self.share = None;
+            self.control.line(format!(
+                "migration sender: {held} processes that write too fast stand still until it has moved"
+            ));
+        }
+        held > 0
+    }
+
     fn resume(&mut self) -> Result<(), ToolstackError> {
         // Once the guest is as it was before, in all respects: see `put_back`.
         Ok(())
@@ -206,7 +218,8 @@ impl<H: SourceHost> SourceToolstack for Bridge<'_, H> {
             progress::Stage::StopAndCopy | progress::Stage::Verify => Stage::StopAndCopy,
         };
         if stage == Stage::PreCopy
-            && let Some(rate_bytes_per_s) = self.share.progress(Instant::now(), progress)
+            && let Some(share) = &mut self.share
+            && let Some(rate_bytes_per_s) = share.progress(Instant::now(), progress)
         {
             self.agent.pre_copy(rate_bytes_per_s);
         }
