@@ -34,13 +34,21 @@ fn keep_in(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     forget_oldest(folder)
 }
 
-/// What a stop lately took besides sending memory, in migrations to this peer, or to whatever peer if
-/// none is named: the middle one of the last few. `None` where there are none.
-pub(super) fn stop_without_memory(peer: Option<&str>) -> Option<Duration> {
+/// What stops took lately, besides sending memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StopCost {
+    /// The middle one of the last few.
+    pub(super) usual: Duration,
+    /// The longest of them; of five, the second: once may be an accident.
+    pub(super) at_worst: Duration,
+}
+
+/// In migrations to this peer, or to whatever peer if none is named. `None` where there are none.
+pub(super) fn stop_without_memory(peer: Option<&str>) -> Option<StopCost> {
     stop_without_memory_in(Path::new(FOLDER), peer)
 }
 
-fn stop_without_memory_in(folder: &Path, peer: Option<&str>) -> Option<Duration> {
+fn stop_without_memory_in(folder: &Path, peer: Option<&str>) -> Option<StopCost> {
     let reports = by_age(folder).ok()?;
     let told = |(_, path): &(SystemTime, PathBuf)| {
         let told: Told = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
@@ -49,7 +57,10 @@ fn stop_without_memory_in(folder: &Path, peer: Option<&str>) -> Option<Duration>
     };
     let mut rests_ms: Vec<f64> = reports.iter().rev().filter_map(told).take(LATELY).collect();
     rests_ms.sort_by(f64::total_cmp);
-    rests_ms.get(rests_ms.len() / 2).map(|ms| Duration::from_secs_f64(ms / 1000.0))
+    let longest = rests_ms.len().checked_sub(1)?;
+    let bad = if rests_ms.len() < LATELY { longest } else { longest - 1 };
+    let at = |index: usize| Duration::from_secs_f64(rests_ms[index] / 1000.0);
+    Some(StopCost { usual: at(rests_ms.len() / 2), at_worst: at(bad) })
 }
 
 /// What is read of a report.
@@ -139,11 +150,14 @@ mod tests {
             File::options().write(true).open(&path).unwrap().set_modified(changed).unwrap();
         }
         // Of 400, 300, 500 and 9000.
-        let expected = Some(Duration::from_millis(500));
-        assert_eq!(stop_without_memory_in(folder.path(), Some("there")), expected);
+        let cost = |usual, at_worst| {
+            let [usual, at_worst] = [usual, at_worst].map(Duration::from_millis);
+            Some(StopCost { usual, at_worst })
+        };
+        assert_eq!(stop_without_memory_in(folder.path(), Some("there")), cost(500, 9000));
         assert_eq!(stop_without_memory_in(folder.path(), Some("nowhere")), None);
         // Of 400, 500, 4900, 300 and 9000.
-        assert_eq!(stop_without_memory_in(folder.path(), None), expected);
+        assert_eq!(stop_without_memory_in(folder.path(), None), cost(500, 4900));
         assert_eq!(stop_without_memory_in(Path::new("/nonexistent"), None), None);
     }
 

@@ -81,7 +81,8 @@ fn dirty_rate(domain: &str, wishes: &Wishes) -> Result<ExitCode, Failure> {
         return Err(Failure::line(format_args!("{name}: interrupted before anything was seen")));
     }
     let pages = sight.census.map_or(total_pages, |census| census.nonzero_pages());
-    let fixed_stop = reports::stop_without_memory(None).unwrap_or(Settings::FIXED_STOP);
+    let fixed_stop =
+        reports::stop_without_memory(None).map_or(Settings::FIXED_STOP, |cost| cost.usual);
     let account = account(&name, domid.0, &sight, (pages, fixed_stop), wishes);
     if let Some(path) = &wishes.svg {
         fs::write(path, svg::draw(&account))

@@ -15,7 +15,8 @@ use crate::cli::args::Args;
 use crate::cli::config_source::{self, ConfigSource};
 use crate::cli::failure::Failure;
 use crate::cli::progress::Screen;
-use crate::cli::{domains, output, reports, transfer};
+use crate::cli::reports::{self, StopCost};
+use crate::cli::{domains, output, transfer};
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
 use crate::migration::Cancel;
@@ -112,12 +113,15 @@ fn migrate(
 /// hosts, without any memory to send.
 const UNMEASURED_SHARE: f64 = 1.0 / 3.0;
 
-/// What the rounds keep to, with what a stop has cost lately.
+/// What the rounds keep to, with what stops have cost lately.
 fn rounds_to(peer: &Peer, wishes: &Wishes) -> Result<Settings, Failure> {
     let settings = wishes.rounds.settings()?;
-    let unmeasured = settings.downtime_target.mul_f64(UNMEASURED_SHARE).max(settings.fixed_stop);
-    let fixed_stop = reports::stop_without_memory(Some(&peer.to_string())).unwrap_or(unmeasured);
-    Ok(Settings { fixed_stop, ..settings })
+    let (fixed_stop, fixed_stop_at_worst) =
+        match reports::stop_without_memory(Some(&peer.to_string())) {
+            Some(StopCost { usual, at_worst }) => (usual, at_worst),
+            None => (settings.fixed_stop, settings.downtime_target.mul_f64(UNMEASURED_SHARE)),
+        };
+    Ok(Settings { fixed_stop, fixed_stop_at_worst, ..settings })
 }
 
 /// In xl's words, where it has some.

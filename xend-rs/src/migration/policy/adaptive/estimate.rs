@@ -108,9 +108,10 @@ impl<'a> Estimate<'a> {
         Some(self.fixed_stop().saturating_add(Duration::from_secs_f64(seconds)))
     }
 
-    /// What a stop costs besides sending.
+    /// What a stop may cost besides sending.
     fn fixed_stop(&self) -> Duration {
-        self.settings.fixed_stop.saturating_add(Duration::from_secs_f64(self.scan.min(1e9)))
+        let fixed = self.settings.fixed_stop.max(self.settings.fixed_stop_at_worst);
+        fixed.saturating_add(Duration::from_secs_f64(self.scan.min(1e9)))
     }
 
     /// Pages that the last pass may have at most, for the stop to be as short as is wanted, or, where

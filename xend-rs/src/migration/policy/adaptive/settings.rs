@@ -23,6 +23,8 @@ pub struct Settings {
     pub stun: Stun,
     /// What a stop costs besides sending memory: suspend, device state, the handover.
     pub fixed_stop: Duration,
+    /// The same when it takes long, which is what a target is held against; not below `fixed_stop`.
+    pub fixed_stop_at_worst: Duration,
     /// How long the guest still writes once it was decided to stop: until it has heard of it.
     pub suspend_delay: Duration,
     /// Pages that the guest writes on its way into suspension, whatever it did before.
@@ -54,6 +56,7 @@ impl Default for Settings {
             time_limit: None,
             stun: Stun::Off,
             fixed_stop: Self::FIXED_STOP,
+            fixed_stop_at_worst: Self::FIXED_STOP,
             suspend_delay: Self::SUSPEND_DELAY,
             suspend_pages: Self::SUSPEND_PAGES,
             puts_off: true,

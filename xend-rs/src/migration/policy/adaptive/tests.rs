@@ -258,32 +258,32 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         prop::option::of((time(), then).prop_map(|(after, then)| TimeLimit { after, then }));
     let floor = (0..=255u8).prop_map(|p| Stun::Allowed { floor: CpuShare::percent(p) });
     let stun = prop_oneof![Just(Stun::Off), floor];
-    (rate(), rate(), time(), time_limit, stun, time(), time(), any::<u64>(), any::<bool>())
-        .prop_map(
-            |(
+    let stop = (time(), time(), time());
+    (rate(), rate(), time(), time_limit, stun, stop, any::<u64>(), any::<bool>()).prop_map(
+        |(
+            bandwidth_min,
+            bandwidth_max,
+            downtime_target,
+            time_limit,
+            stun,
+            (fixed_stop, fixed_stop_at_worst, suspend_delay),
+            suspend_pages,
+            puts_off,
+        )| {
+            Settings {
                 bandwidth_min,
                 bandwidth_max,
                 downtime_target,
                 time_limit,
                 stun,
                 fixed_stop,
-                delay,
+                fixed_stop_at_worst,
+                suspend_delay,
                 suspend_pages,
                 puts_off,
-            )| {
-                Settings {
-                    bandwidth_min,
-                    bandwidth_max,
-                    downtime_target,
-                    time_limit,
-                    stun,
-                    fixed_stop,
-                    suspend_delay: delay,
-                    suspend_pages,
-                    puts_off,
-                }
-            },
-        )
+            }
+        },
+    )
 }
 
 proptest! {
