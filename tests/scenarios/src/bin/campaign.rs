@@ -51,6 +51,9 @@ enum Campaign {
         /// How many migrations with each.
         #[arg(default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
         pairs: u32,
+        /// Only the writer of this speed, through what the link carries: 0.8 or 2.
+        #[arg(long)]
+        only: Option<f64>,
     },
     /// What xend foretells of a migration, beside what comes of it.
     Prediction {
@@ -131,7 +134,7 @@ fn run(campaign: &Campaign) -> Result<()> {
         }
         Campaign::Digest { migrations, cpus } => digest::run(migrations, cpus),
         Campaign::Trackers { pairs } => trackers::run(pairs),
-        Campaign::Busy { pairs } => busy::run(pairs),
+        Campaign::Busy { pairs, only } => busy::run(pairs, only),
         Campaign::Prediction { runs } => prediction::run(runs),
         Campaign::Stun { runs, downtime_ms } => stun::run(runs, downtime_ms),
         Campaign::Agent { times, downtime_ms, only } => agent::run(times, downtime_ms, only),
