@@ -2,7 +2,8 @@
 //!
 //! How the guest writes is known from the look that the engine takes before round 0. How fast the link
 //! is can only be known from sending, so the first seconds of round 0 are measured, and nothing has to be
-//! sent for the measurement alone.
+//! sent for the measurement alone. What counts is what the receiver says that it has read: what was sent
+//! may be in queues, of which there are more than one knows.
 
 use std::time::{Duration, Instant};
 
@@ -31,8 +32,17 @@ pub(super) struct Foresight {
     zero_pages: bool,
     seen: Option<Seen>,
     began: Option<Instant>,
-    /// Bytes sent at the end of the run-up.
-    from: Option<(Instant, u64)>,
+    /// The end of the run-up.
+    from: Option<Start>,
+}
+
+/// Where the measurement begins.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    at: Instant,
+    sent_bytes: u64,
+    /// If the receiver says that.
+    taken_bytes: Option<u64>,
 }
 
 /// What is known before round 0.
@@ -65,21 +75,32 @@ impl Foresight {
         self.seen = Some(Seen { curve: probe.curve.clone(), memory_pages });
     }
 
-    /// How far it is. Says once what is to be expected, as soon as that is known.
-    pub(super) fn progress(&mut self, now: Instant, progress: &Progress) -> Option<Foretold> {
+    /// How far it is, and what the receiver has read, if it says that. Says once what is to be expected,
+    /// as soon as that is known.
+    pub(super) fn progress(
+        &mut self,
+        now: Instant,
+        progress: &Progress,
+        taken_bytes: Option<u64>,
+    ) -> Option<Foretold> {
         let seen = self.seen.as_ref()?;
         let began = *self.began.get_or_insert(now);
         if progress.stage == (Stage::PreCopy { round: 0 }) && now - began < RUN_UP {
             self.from = None;
             return None;
         }
-        let &mut (from, before_bytes) = self.from.get_or_insert((now, progress.sent_bytes));
-        let elapsed = now - from;
+        let sent_bytes = progress.sent_bytes;
+        let from = *self.from.get_or_insert(Start { at: now, sent_bytes, taken_bytes });
+        let elapsed = now - from.at;
         let is_over = progress.stage != (Stage::PreCopy { round: 0 });
         if elapsed < if is_over { MIN_MEASURE } else { MEASURE } {
             return None;
         }
-        let measured = Rate::of(progress.sent_bytes.saturating_sub(before_bytes), elapsed)?;
+        let moved_bytes = match (from.taken_bytes, taken_bytes) {
+            (Some(before), Some(taken)) => taken.saturating_sub(before),
+            _ => sent_bytes.saturating_sub(from.sent_bytes),
+        };
+        let measured = Rate::of(moved_bytes, elapsed)?;
         let policy = Adaptive::new(self.settings);
         let link = match policy.first().limit {
             Some(limit) if is_nearly(measured, limit) => {
@@ -124,6 +145,16 @@ mod tests {
 
     /// Sends 4 MB/s with a megabyte at once at the beginning, and gives what is foretold, and when.
     fn foretell(settings: Settings, zero_pages: bool, probed: bool) -> Option<(u64, Foretold)> {
+        foretell_of(settings, zero_pages, probed, |_| None)
+    }
+
+    /// The same, with a receiver that has read so much by when.
+    fn foretell_of(
+        settings: Settings,
+        zero_pages: bool,
+        probed: bool,
+        taken_bytes: impl Fn(u64) -> Option<u64>,
+    ) -> Option<(u64, Foretold)> {
         let mut foresight = Foresight::new(settings, zero_pages);
         let (probe, census) = idle();
         if probed {
@@ -140,7 +171,8 @@ mod tests {
                 sent_bytes: 1_000_000 + at_ms * 4000,
             };
             let now = start + Duration::from_millis(at_ms);
-            foresight.progress(now, &progress).map(|foretold| (at_ms, foretold))
+            let foretold = foresight.progress(now, &progress, taken_bytes(at_ms));
+            foretold.map(|foretold| (at_ms, foretold))
         })
     }
 
@@ -154,6 +186,17 @@ mod tests {
         assert!((10.0..11.5).contains(&seconds), "{seconds}");
         let (_, all) = foretell(Settings::default(), false, true).unwrap();
         assert!(all.prediction.total > foretold.prediction.total.mul_f64(1.8));
+    }
+
+    #[test]
+    fn what_waits_in_queues_is_not_counted() {
+        let reads_slowly = |at_ms| Some(at_ms * 3000);
+        let (at_ms, foretold) = foretell_of(Settings::default(), true, true, reads_slowly).unwrap();
+        assert_eq!((at_ms, foretold.link), (2000, Rate::bytes_per_s(3_000_000)));
+        // One that begins to say so later than that is not believed by half.
+        let late = |at_ms| (at_ms > 1000).then_some(at_ms * 3000);
+        let (_, foretold) = foretell_of(Settings::default(), true, true, late).unwrap();
+        assert_eq!(foretold.link, Rate::bytes_per_s(4_000_000));
     }
 
     #[test]

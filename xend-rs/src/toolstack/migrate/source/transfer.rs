@@ -16,7 +16,7 @@ use crate::migration::{Cancel, PauseBudget, SaveFailure, SaveOptions, Tracking, 
 use crate::stream::{libxl, xend};
 use crate::toolstack::journal::{Journal, SourceRecord, SourceState};
 use crate::toolstack::migrate::control::{Control, Event};
-use crate::toolstack::migrate::ear::Heard;
+use crate::toolstack::migrate::ear::{Ear, Heard};
 use crate::toolstack::migrate::error::MigrateError;
 use crate::toolstack::migrate::host::{Agent, HostError, SourceHost};
 use crate::toolstack::migrate::report::{Clock, Report};
@@ -69,6 +69,7 @@ impl<H: SourceHost> Sender<'_, H> {
             record: &mut self.record,
             stop: self.stop,
             agent: &*self.agent,
+            ear: self.ear,
             share: Some(LinkShare::default()),
             foresight: Foresight::new(self.departure.rounds, zero_pages),
             clock: &mut self.clock,
@@ -136,6 +137,7 @@ struct Bridge<'a, H> {
     record: &'a mut SourceRecord,
     stop: &'a Cancel,
     agent: &'a dyn Agent,
+    ear: &'a Ear,
     /// `None` once nobody gets turns any more.
     share: Option<LinkShare>,
     foresight: Foresight,
@@ -210,7 +212,8 @@ impl<H: SourceHost> SourceToolstack for Bridge<'_, H> {
     }
 
     fn progress(&mut self, progress: &Progress) {
-        if let Some(foretold) = self.foresight.progress(Instant::now(), progress) {
+        let taken_bytes = self.ear.taken_bytes();
+        if let Some(foretold) = self.foresight.progress(Instant::now(), progress, taken_bytes) {
             self.foretell(&foretold);
         }
         let stage = match progress.stage {
