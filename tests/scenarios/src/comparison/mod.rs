@@ -12,7 +12,9 @@ use serde::Serialize;
 
 pub use helpers::{COLUMNS, Run, measure};
 pub use pairs::in_pairs;
-pub use toolstacks::{TOOLSTACK_COLUMNS, ToolstackRun, measure_toolstack, newest_report};
+pub use toolstacks::{
+    TOOLSTACK_COLUMNS, ToolstackRun, measure_toolstack, newest_report, own_account,
+};
 
 use crate::compare::table;
 use crate::machine::Circumstances;

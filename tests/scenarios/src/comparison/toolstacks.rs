@@ -42,31 +42,36 @@ impl ToolstackRun {
     /// What xend's report says of the passes and of the stop, in two lines. None for xl.
     #[must_use]
     pub fn own_account(&self) -> Vec<String> {
-        let Some(report) = &self.report else { return Vec::new() };
-        let all = |name: &str| report[name].as_array().into_iter().flatten();
-        let passes: Vec<String> = all("passes")
-            .map(|pass| {
-                let ms = pass["ms"].as_f64().unwrap_or(0.0);
-                format!("{} in {ms:.0} ms ({} put off)", pass["data_pages"], pass["put_off_pages"])
-            })
-            .collect();
-        let steps = |side: &str| {
-            let told = all(side).map(|step| {
-                let ms = step["ms"].as_f64().unwrap_or(0.0);
-                format!("{} {ms:.0}", step["step"].as_str().unwrap_or("?"))
-            });
-            told.collect::<Vec<_>>().join(", ")
-        };
-        vec![
-            format!("{}: pages {}", report["ends"], passes.join(", ")),
-            format!(
-                "stopped {:.0} ms; source: {}; destination: {}",
-                report["stopped_ms"].as_f64().unwrap_or(0.0),
-                steps("source"),
-                steps("destination")
-            ),
-        ]
+        self.report.as_ref().map_or_else(Vec::new, own_account)
     }
+}
+
+/// What xend's report says of the passes and of the stop, in two lines.
+#[must_use]
+pub fn own_account(report: &Value) -> Vec<String> {
+    let all = |name: &str| report[name].as_array().into_iter().flatten();
+    let passes: Vec<String> = all("passes")
+        .map(|pass| {
+            let ms = pass["ms"].as_f64().unwrap_or(0.0);
+            format!("{} in {ms:.0} ms ({} put off)", pass["data_pages"], pass["put_off_pages"])
+        })
+        .collect();
+    let steps = |side: &str| {
+        let told = all(side).map(|step| {
+            let ms = step["ms"].as_f64().unwrap_or(0.0);
+            format!("{} {ms:.0}", step["step"].as_str().unwrap_or("?"))
+        });
+        told.collect::<Vec<_>>().join(", ")
+    };
+    vec![
+        format!("{}: pages {}", report["ends"], passes.join(", ")),
+        format!(
+            "stopped {:.0} ms; source: {}; destination: {}",
+            report["stopped_ms"].as_f64().unwrap_or(0.0),
+            steps("source"),
+            steps("destination")
+        ),
+    ]
 }
 
 /// Migrates once with the same toolstack on both sides, `xend` over TCP and `xl` through a pipe, and

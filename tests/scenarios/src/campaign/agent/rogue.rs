@@ -14,7 +14,7 @@ use super::{MIGRATION_TIMEOUT, end, in_turn, make};
 use crate::campaign::bound::{Wanted, told, told_of_all};
 use crate::campaign::figures::rows;
 use crate::campaign::sheet::Sheet;
-use crate::comparison::{Column, newest_report};
+use crate::comparison::{Column, newest_report, own_account};
 use crate::flight::Account;
 use crate::machine::Circumstances;
 use crate::rig::{Place, Rig};
@@ -202,6 +202,12 @@ fn migrate(rig: &Rig, help: Help, downtime_ms: u32) -> Result<Run> {
     require_intact(&guest)?;
     end(rig, &guest)?;
     let report = newest_report(rig.host(Place::A))?;
+    for line in said.lines().filter(|line| line.starts_with("migration sender: ")) {
+        println!("    {line}");
+    }
+    for line in own_account(&report) {
+        println!("    {line}");
+    }
     let passes = report["passes"].as_array().context("a report without passes")?;
     let stopped_ms = report["stopped_ms"].as_f64().context("a report without stopped_ms")?;
     let rounds = passes.len().saturating_sub(1) as f64;
