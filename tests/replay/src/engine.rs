@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use xend_rs::migration::policy::adaptive::PAGE_BYTES;
-use xend_rs::migration::policy::{Next, Round};
+use xend_rs::migration::policy::adaptive::{PAGE_BYTES, Settings};
+use xend_rs::migration::policy::{Adaptive, Next, Round};
 use xend_rs::migration::rate::Rate;
 
 use crate::pages::PageSet;
@@ -29,6 +29,12 @@ pub struct Mechanics {
     pub fixed_stop: Duration,
     /// How a guest's writing follows its share of the processors: in proportion to this power of it.
     pub throttle_power: f64,
+}
+
+/// The policy of `xend`. A trace ends with the last thing that its guest does: on its way into suspension
+/// it writes nothing more.
+pub fn policy(settings: Settings) -> Adaptive {
+    Adaptive::new(Settings { suspend_pages: 0, ..settings })
 }
 
 impl Mechanics {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use replay::engine::policy;
 use replay::table::{Family, HEADING, Row};
 use replay::{file, generate};
-use xend_rs::migration::policy::Adaptive;
 use xend_rs::migration::policy::adaptive::Settings;
 
 /// Plays migration policies over traces of what guests wrote.
@@ -45,11 +45,9 @@ fn main() -> anyhow::Result<()> {
     }
     let settings = Settings {
         downtime_target: Duration::from_millis(options.downtime),
-        // A trace ends with the last thing that the guest does: it writes nothing to say farewell.
-        suspend_pages: 0,
         ..Settings::default()
     };
-    let (policy, probe) = (Adaptive::new(settings), Duration::from_millis(options.probe));
+    let (policy, probe) = (policy(settings), Duration::from_millis(options.probe));
     let mut rows = Vec::new();
     for path in &options.traces {
         let opened = File::open(path).with_context(|| format!("opening {}", path.display()))?;

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use replay::engine::Mechanics;
+use replay::engine::{Mechanics, policy};
 use replay::generate::catalogue;
 use replay::voyage::play;
-use xend_rs::migration::policy::Adaptive;
-use xend_rs::migration::policy::adaptive::PAGE_BYTES;
+use xend_rs::migration::policy::adaptive::{PAGE_BYTES, Settings};
 use xend_rs::migration::policy::prediction::{Journey, predict};
 use xend_rs::migration::rate::Rate;
 
@@ -20,7 +19,7 @@ fn off(predicted: Duration, seen: Duration) -> f64 {
 
 #[test]
 fn in_the_median_time_is_within_a_fifth_and_downtime_within_two_fifths() {
-    let policy = Adaptive::default();
+    let policy = policy(Settings::default());
     let (mut totals, mut downtimes) = (Vec::new(), Vec::new());
     for guest in catalogue() {
         let trace = guest.trace();

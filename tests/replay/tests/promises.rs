@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use replay::engine::Mechanics;
+use replay::engine::{Mechanics, policy};
 use replay::generate::{Guest, Pattern, Where, Writer};
 use replay::trace::Trace;
 use replay::voyage::{Voyage, play};
 use xend_rs::migration::policy::adaptive::{Settings, Stun};
-use xend_rs::migration::policy::{Adaptive, CpuShare, Stock};
+use xend_rs::migration::policy::{CpuShare, Stock};
 
 /// A hot set of half of the memory, written evenly at `load` times the link.
 fn half_hot(load: f64, seed: u64) -> Trace {
@@ -27,9 +27,7 @@ fn half_hot(load: f64, seed: u64) -> Trace {
 
 fn ours(trace: &Trace, settings: Settings, mechanics: Mechanics, probe_s: f64) -> Voyage {
     let windows = trace.windows_in(Duration::from_secs_f64(probe_s));
-    // A trace ends with the last thing that the guest does: it writes nothing to say farewell.
-    let settings = Settings { suspend_pages: 0, ..settings };
-    play(trace, mechanics, &Adaptive::new(settings), windows, false)
+    play(trace, mechanics, &policy(settings), windows, false)
 }
 
 /// Last-pass pages and all pages, as shares of what Xen's own rule comes to: the medians of five.

@@ -5,13 +5,13 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use replay::engine::Mechanics;
+use replay::engine::{Mechanics, policy};
 use replay::file;
 use replay::generate::COPY_S;
 use replay::table::{Family, HEADING, Row};
 use replay::trace::Trace;
 use replay::voyage::play;
-use xend_rs::migration::policy::Adaptive;
+use xend_rs::migration::policy::adaptive::Settings;
 
 fn here(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -38,7 +38,7 @@ fn a_recorded_file_is_read_as_it_was_recorded_and_played_over_each_link() {
             [(50_000, &[3, 4, 15]), (52_500, &[]), (150_000, &[0]), (49_000, &[63])];
         assert_eq!(windows, expected);
         // It lasts a third of a second, and a round takes many times that.
-        let voyage = play(trace, Mechanics::ours(64), &Adaptive::default(), 2, true);
+        let voyage = play(trace, Mechanics::ours(64), &policy(Settings::default()), 2, true);
         assert_eq!(voyage.rounds[0].dirtied_pages, Some(5), "{trace:?}");
     }
     assert_eq!(traces[1].name, "by hand (12 s)");
@@ -51,7 +51,8 @@ fn judge(probe: Duration) {
     paths.sort();
     assert!(!paths.is_empty());
     let traces = paths.iter().flat_map(|path| read(path));
-    let rows: Vec<Row> = traces.map(|trace| Row::of(&trace, &Adaptive::default(), probe)).collect();
+    let rows: Vec<Row> =
+        traces.map(|trace| Row::of(&trace, &policy(Settings::default()), probe)).collect();
     println!("{HEADING}");
     let families = Family::all(&rows);
     for family in &families {

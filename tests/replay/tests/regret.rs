@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use replay::generate::{FORESEEABLE, catalogue, variant};
 use replay::table::{ALLOWED, Family, HEADING, Row};
-use replay::{engine::Mechanics, hindsight, voyage};
-use xend_rs::migration::policy::{Adaptive, Decision, History, Next, Policy, Why};
+use replay::{
+    engine::{Mechanics, policy},
+    hindsight, voyage,
+};
+use xend_rs::migration::policy::adaptive::Settings;
+use xend_rs::migration::policy::{Decision, History, Next, Policy, Why};
 
 /// Traces whose every one must be within the bound.
 const AT_LEAST: usize = 200;
 
 fn check(probe: Duration) {
-    let policy = Adaptive::default();
+    let policy = policy(Settings::default());
     let play = |guest: &replay::generate::Guest| Row::of(&guest.trace(), &policy, probe);
     let rows: Vec<Row> = catalogue().iter().map(play).collect();
     println!("{HEADING}");
@@ -43,7 +47,7 @@ fn it_is_near_the_best_stop_without_a_probe() {
 fn it_was_not_made_for_these_traces_only() {
     let mut guests = variant(1);
     guests.retain(|guest| FORESEEABLE.contains(&guest.family));
-    let policy = Adaptive::default();
+    let policy = policy(Settings::default());
     let row =
         |guest: &replay::generate::Guest| Row::of(&guest.trace(), &policy, Duration::from_secs(2));
     let mut worst: Vec<f64> = guests.iter().map(|guest| row(guest).worst()).collect();
@@ -69,7 +73,7 @@ impl Policy for After {
 /// A bound that any rule kept to would show nothing.
 #[test]
 fn no_fixed_number_of_rounds_keeps_to_it() {
-    let target = Adaptive::default().settings().downtime_target;
+    let target = Settings::DOWNTIME_TARGET;
     let mut guests = catalogue();
     guests.retain(|guest| FORESEEABLE.contains(&guest.family));
     let traces: Vec<_> = guests.iter().map(replay::generate::Guest::trace).collect();
