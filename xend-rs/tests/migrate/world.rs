@@ -136,8 +136,12 @@ impl Told {
         self.0.lock().unwrap().push(what);
     }
 
+    /// What it heard, and what the host did meanwhile, in order. That the guest is going to be suspended
+    /// it hears once more where live copying gets no further.
     pub(crate) fn list(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap().clone()
+        let mut told = self.0.lock().unwrap().clone();
+        told.dedup();
+        told
     }
 }
 

@@ -43,6 +43,14 @@ pub enum DomainError {
         /// What the system says.
         source: io::Error,
     },
+    /// The guest cannot be built from its kernel.
+    #[error("cannot boot {kernel}")]
+    Unbootable {
+        /// The kernel's path.
+        kernel: String,
+        /// What Xen's builder says.
+        source: HypervisorError,
+    },
     /// The host has not enough free memory.
     #[error("too little memory: {needed_mib} MiB are needed, {free_mib} MiB are free")]
     NoMemory {

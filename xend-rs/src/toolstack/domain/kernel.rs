@@ -32,12 +32,12 @@ pub(super) fn load(
         claim: config.claims_memory(),
     };
     let frames = match config.kind() {
-        GuestKind::Pv => host.xen.build_pv(domid, &boot, &size, rings)?,
+        GuestKind::Pv => host.xen.build_pv(domid, &boot, &size, rings),
         GuestKind::Pvh | GuestKind::Hvm => {
             let online = config.online_vcpus();
             let acpi = |kernel| pvh_acpi::tables(size.max_vcpus, &online, kernel);
-            host.xen.build_pvh(domid, &boot, &size, rings, acpi)?
+            host.xen.build_pvh(domid, &boot, &size, rings, acpi)
         }
     };
-    Ok(frames)
+    frames.map_err(|source| DomainError::Unbootable { kernel: kernel.to_owned(), source })
 }

@@ -76,6 +76,9 @@ pub(crate) fn require_settled(
     require_monitor(host, guest, brought_by)
 }
 
+/// What xl and xend say before they look at a configuration.
+const PARSING: &str = "Parsing config from ";
+
 /// A command has to fail in one line that has all of these words in it, whatever their case.
 pub(crate) fn require_refusal(output: &Output, words: &[&str]) -> Result<()> {
     let said = output.stderr_text();
@@ -87,7 +90,8 @@ pub(crate) fn require_refusal(output: &Output, words: &[&str]) -> Result<()> {
         .map(str::to_lowercase)
         .find(|line| words.iter().all(|word| line.contains(&word.to_lowercase())));
     line.with_context(|| format!("no line has {words:?} in it: {}", context()))?;
-    let lines = said.lines().filter(|line| !line.trim().is_empty()).count();
+    let counts = |line: &&str| !line.trim().is_empty() && !line.starts_with(PARSING);
+    let lines = said.lines().filter(counts).count();
     ensure!(lines == 1, "{lines} lines instead of one: {}", context());
     Ok(())
 }

@@ -42,7 +42,7 @@ const CREATIONS: &[Creation] = &[
     Creation { name: "no bridge", more: "vif = [ 'bridge=nobr0' ]", words: &["nobr0"] },
     Creation { name: "no disk", more: "disk = [ 'phy:/dev/none,xvda,w' ]", words: &["/dev/none"] },
     Creation { name: "too little memory", more: "memory = 100000", words: &["memory"] },
-    Creation { name: "name taken", more: "name = \"equipped\"", words: &["equipped", "exists"] },
+    Creation { name: "name taken", more: "name = \"equipped\"", words: &["equipped", "taken"] },
 ];
 
 fn creations(world: &mut World) -> Result<()> {
