@@ -12,7 +12,8 @@
 //! process    what /proc says
 //! meter      what a process writes
 //! queue      whose turn it is, pure
-//! holding    the thread that measures and holds
+//! holding    the thread that measures and gives turns
+//! hold       who is held, and which of them runs
 //! grip       stopping one process, and letting it go
 //! ledger     what is held, on disk
 //! guardian   the process that releases it all when the agent dies
@@ -24,6 +25,7 @@ pub mod bell;
 pub mod config;
 pub mod grip;
 pub mod guardian;
+pub mod hold;
 pub mod holding;
 pub mod hooks;
 pub mod ledger;

@@ -15,6 +15,9 @@ pub const TURN: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The part of the rate that those in the queue have at least, whatever the others take.
 const LEAST_PART: f64 = 0.05;
+/// Who is held goes free only below this part of its share: in its turns, with the link's sender beside it
+/// and each write a fault, it writes slower than it does when it is free.
+const FREE_BELOW: f64 = 0.5;
 
 /// A process and what it writes when it runs, in bytes a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,22 +37,25 @@ pub struct Verdict {
     pub left: f64,
 }
 
-/// Shares out `allowed` bytes a second.
+/// Shares out `allowed` bytes a second among those that are free and those that are held.
 #[must_use]
-pub fn judge(mut writers: Vec<Writer>, allowed: f64) -> Verdict {
-    writers.retain(|writer| writer.rate > 0.0);
-    writers.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+pub fn judge(free: Vec<Writer>, held: Vec<Writer>, allowed: f64) -> Verdict {
+    let claims = free.into_iter().map(|writer| (writer.rate, writer));
+    let claims = claims.chain(held.into_iter().map(|writer| (writer.rate / FREE_BELOW, writer)));
+    let mut claims: Vec<(f64, Writer)> = claims.filter(|(claim, _)| *claim > 0.0).collect();
+    claims.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     let mut left = allowed;
     let mut polite = 0;
-    for (at, writer) in writers.iter().enumerate() {
-        let share = left / (writers.len() - at) as f64;
-        if writer.rate > share {
+    for (at, (claim, writer)) in claims.iter().enumerate() {
+        let share = left / (claims.len() - at) as f64;
+        if *claim > share {
             break;
         }
         left -= writer.rate;
         polite = at + 1;
     }
-    Verdict { above: writers.split_off(polite), left: left.max(allowed * LEAST_PART).max(1.0) }
+    let above = claims.split_off(polite).into_iter().map(|(_, writer)| writer).collect();
+    Verdict { above, left: left.max(allowed * LEAST_PART).max(1.0) }
 }
 
 /// The queue.
@@ -59,6 +65,8 @@ pub struct Queue {
     left: f64,
     /// Whose turn it is, and since when.
     running: Option<(Writer, Duration)>,
+    /// What it has written in this turn, in bytes a second.
+    in_turn: Option<f64>,
     /// When the next turn may begin.
     next_at: Duration,
 }
@@ -93,10 +101,19 @@ impl Queue {
         self.running.iter().map(|(writer, _)| *writer).chain(self.waiting.iter().copied())
     }
 
+    /// The turn begins only now: something had to be done before.
+    pub fn begin_now(&mut self, now: Duration) {
+        if let Some((_, since)) = &mut self.running {
+            *since = now;
+        }
+    }
+
     /// What the one whose turn it is has turned out to write, in bytes a second.
     pub fn correct(&mut self, rate: f64) {
         if let Some((writer, _)) = &mut self.running {
-            writer.rate = rate;
+            // One turn alone tells little.
+            writer.rate = f64::midpoint(writer.rate, rate);
+            self.in_turn = Some(rate);
         }
     }
 
@@ -108,7 +125,8 @@ impl Queue {
             }
             self.running = None;
             let ran = (now - since).as_secs_f64();
-            let pause = ran * (writer.rate / self.left.max(1.0) - 1.0);
+            let rate = self.in_turn.take().unwrap_or(writer.rate);
+            let pause = ran * (rate / self.left.max(1.0) - 1.0);
             let pause = pause.clamp(0.0, LONGEST_PAUSE.as_secs_f64());
             self.next_at = now + Duration::from_secs_f64(pause);
             self.waiting.push_back(writer);
@@ -120,6 +138,7 @@ impl Queue {
             return Turn { who: None, until: now + TURN };
         };
         self.running = Some((writer, now));
+        self.in_turn = None;
         Turn { who: Some(writer.process), until: now + TURN }
     }
 }
@@ -142,23 +161,33 @@ mod tests {
 
     #[test]
     fn who_stays_below_its_share_is_left_alone() {
-        let verdict = judge(vec![writer(1, 900.0), writer(2, 10.0), writer(3, 40.0)], 300.0);
+        let verdict =
+            judge(vec![writer(1, 900.0), writer(2, 10.0), writer(3, 40.0)], vec![], 300.0);
         assert_eq!(pids(&verdict.above), [1]);
         assert_eq!(verdict.left, 250.0);
-        assert_eq!(judge(vec![writer(1, 900.0), writer(2, 10.0)], 1000.0).above, []);
+        assert_eq!(judge(vec![writer(1, 900.0), writer(2, 10.0)], vec![], 1000.0).above, []);
     }
 
     #[test]
     fn what_one_leaves_goes_to_the_others() {
         // An even third is 100; with what the first leaves, each of the others may have 140.
-        let verdict = judge(vec![writer(1, 20.0), writer(2, 140.0), writer(3, 500.0)], 300.0);
+        let verdict =
+            judge(vec![writer(1, 20.0), writer(2, 140.0), writer(3, 500.0)], vec![], 300.0);
         assert_eq!(pids(&verdict.above), [3]);
         assert_eq!(verdict.left, 140.0);
     }
 
     #[test]
+    fn who_is_held_goes_free_well_below_its_share() {
+        let of_held = |rate| judge(vec![writer(1, 10.0)], vec![writer(2, rate)], 210.0).above;
+        assert_eq!(pids(&of_held(110.0)), [2]);
+        assert_eq!(of_held(90.0), []);
+        assert_eq!(of_held(0.0), []);
+    }
+
+    #[test]
     fn nobody_starves() {
-        let verdict = judge(vec![writer(1, 1000.0), writer(2, 1e12)], 0.0);
+        let verdict = judge(vec![writer(1, 1000.0), writer(2, 1e12)], vec![], 0.0);
         assert_eq!(verdict.above.len(), 2);
         assert!(verdict.left > 0.0);
         let mut queue = Queue::default();
@@ -177,24 +206,35 @@ mod tests {
     #[test]
     fn who_writes_more_in_its_turn_than_it_was_thought_to_pays_for_that() {
         let mut queue = Queue::default();
-        queue.set(judge(vec![writer(1, 900.0)], 100.0));
+        queue.set(judge(vec![writer(1, 900.0)], vec![], 100.0));
         assert!(queue.turn(Duration::ZERO).who.is_some());
         queue.correct(2100.0);
         let pause = queue.turn(TURN);
         assert_eq!(pause, Turn { who: None, until: TURN + TURN * 20 });
-        assert_eq!(queue.members().next().map(|writer| writer.rate), Some(2100.0));
+        assert_eq!(queue.members().next().map(|writer| writer.rate), Some(1500.0));
+    }
+
+    #[test]
+    fn a_turn_that_begins_late_is_as_long_as_others() {
+        let mut queue = Queue::default();
+        queue.set(judge(vec![writer(1, 900.0)], vec![], 100.0));
+        let who = queue.turn(Duration::ZERO).who;
+        queue.begin_now(TURN * 3);
+        assert_eq!(queue.turn(TURN * 3), Turn { who, until: TURN * 4 });
+        assert_eq!(queue.turn(TURN * 4).until, TURN * 4 + TURN * 8);
     }
 
     #[test]
     fn who_is_new_waits_behind_the_others() {
         let mut queue = Queue::default();
-        queue.set(judge(vec![writer(1, 900.0), writer(2, 900.0)], 100.0));
+        queue.set(judge(vec![writer(1, 900.0), writer(2, 900.0)], vec![], 100.0));
         let first = queue.turn(Duration::ZERO).who.unwrap().pid;
         let second = 3 - first;
-        queue.set(judge(vec![writer(3, 900.0), writer(2, 800.0), writer(1, 800.0)], 100.0));
+        let held = vec![writer(2, 800.0), writer(1, 800.0)];
+        queue.set(judge(vec![writer(3, 900.0)], held, 100.0));
         let order: Vec<i32> = queue.members().map(|writer| writer.process.pid).collect();
         assert_eq!(order, [first, second, 3]);
-        queue.set(judge(vec![writer(3, 900.0)], 100.0));
+        queue.set(judge(vec![], vec![writer(3, 900.0)], 100.0));
         assert_eq!(queue.members().count(), 1);
     }
 
@@ -206,7 +246,7 @@ mod tests {
             rates in prop::collection::vec(1e5..1e8_f64, 1..6), allowed in 1e5..1e6_f64,
         ) {
             let writers = rates.iter().enumerate().map(|(at, rate)| writer(at as i32 + 2, *rate));
-            let verdict = judge(writers.collect(), allowed);
+            let verdict = judge(writers.collect(), vec![], allowed);
             prop_assume!(!verdict.above.is_empty());
             let left = verdict.left;
             let slowest_pause = verdict.above.iter().map(|w| w.rate / left).fold(0.0, f64::max);

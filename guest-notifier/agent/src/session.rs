@@ -14,8 +14,11 @@ use crate::machine::{Action, Machine};
 
 /// How often the nodes are looked at while nothing goes on, besides when they change.
 const IDLE_LOOK: Duration = Duration::from_secs(2);
-/// The same within a session.
-const BUSY_LOOK: Duration = Duration::from_millis(50);
+/// The same within a session. Each look costs xenstored three requests, and the host has other things to
+/// do then.
+const BUSY_LOOK: Duration = Duration::from_millis(500);
+/// The same while the guest prepares: the end of it is not told by a node.
+const PREPARING_LOOK: Duration = Duration::from_millis(50);
 /// How long xenstore is left alone after it failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -67,7 +70,11 @@ impl<S: Store, D: Deeds> Session<S, D> {
         while !stop.load(Ordering::Relaxed) {
             let busy = self.machine.state() != State::Idle;
             self.deeds.alive(busy);
-            let nap = if busy { BUSY_LOOK } else { IDLE_LOOK };
+            let nap = match self.machine.state() {
+                State::Idle => IDLE_LOOK,
+                State::Preparing => PREPARING_LOOK,
+                State::Prepared | State::PreCopy | State::Suspending => BUSY_LOOK,
+            };
             if let Err(error) = self.store.wait(nap).and_then(|()| self.step()) {
                 eprintln!("xend-agent: xenstore: {error}");
                 // What the host says cannot be heard any more; the guardian must not mind the pause.

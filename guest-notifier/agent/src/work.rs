@@ -124,7 +124,8 @@ impl Deeds for Work {
     }
 
     fn still(&mut self) -> u32 {
-        self.holding.as_ref().map_or(0, Holding::still)
+        let held = self.holding.as_ref().map_or(0, Holding::still);
+        u32::try_from(held).unwrap_or(u32::MAX)
     }
 
     fn release(&mut self) {

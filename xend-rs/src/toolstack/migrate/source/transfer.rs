@@ -222,7 +222,7 @@ impl<H: SourceHost> SourceToolstack for Bridge<'_, H> {
         };
         if stage == Stage::PreCopy
             && let Some(share) = &mut self.share
-            && let Some(rate_bytes_per_s) = share.progress(Instant::now(), progress)
+            && let Some(rate_bytes_per_s) = share.progress(Instant::now(), progress, taken_bytes)
         {
             self.agent.pre_copy(rate_bytes_per_s);
         }
