@@ -1,10 +1,13 @@
 //! How much of the link the guest's processes get.
+//!
+//! Half of what the link carries, and less where the guest writes more than that all the same: the agent
+//! may measure too little, and the kernel writes, too. What counts is what Xen has noted.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::hypervisor::types::PAGE_SIZE;
-use crate::migration::progress::Progress;
+use crate::migration::progress::{Progress, Stage};
 
 /// How often it is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -15,6 +18,10 @@ const PART: f64 = 0.5;
 /// What they get at least, in bytes a second, so that a stalled link does not stop the guest.
 const LEAST: f64 = 256.0 * 1024.0;
 
+/// The least part of that which is left of it where the guest writes too much.
+const LEAST_TOLD: f64 = 0.1;
+/// A shorter round says little of how fast the guest writes.
+const LEAST_ROUND: Duration = Duration::from_millis(300);
 /// So many of the last looks are kept, of which the middle one counts: a buffer that fills shows a faster
 /// link than there is, and the pause between two rounds a slower one.
 const KEPT: usize = 5;
@@ -28,6 +35,10 @@ pub struct LinkShare {
     told: Option<f64>,
     data: Sum,
     other: Sum,
+    /// The round that is sent, and since when.
+    round: Option<(Stage, Instant)>,
+    /// The part of the share that is not told, for the guest writes more than its share.
+    cut: f64,
 }
 
 /// Bytes of all rounds.
@@ -84,28 +95,57 @@ impl LinkShare {
         self.data.set(progress.data_pages);
         self.other.set(progress.done_pages.saturating_sub(progress.data_pages));
         let (sent, other) = (self.data.bytes(), self.other.bytes());
-        self.done(now, Done { taken: taken_bytes, sent, other })
+        let is_cut = self.begin_round(now, progress);
+        let is_measured = self.measure(now, Done { taken: taken_bytes, sent, other });
+        if is_cut || is_measured { self.news() } else { None }
     }
 
-    fn done(&mut self, now: Instant, done: Done) -> Option<u64> {
+    /// If this is another round: what there is to send in it is what the guest has written during the
+    /// last one.
+    fn begin_round(&mut self, now: Instant, progress: &Progress) -> bool {
+        let Some((stage, since)) = self.round else {
+            self.round = Some((progress.stage, now));
+            return false;
+        };
+        if stage == progress.stage {
+            return false;
+        }
+        self.round = Some((progress.stage, now));
+        let elapsed = now.saturating_duration_since(since);
+        let Some(link) = self.middle_rate() else { return false };
+        if elapsed < LEAST_ROUND {
+            return false;
+        }
+        let written = (progress.total_pages * PAGE_SIZE as u64) as f64 / elapsed.as_secs_f64();
+        let part = (1.0 - self.cut) * link * PART / written.max(1.0);
+        self.cut = 1.0 - part.clamp(LEAST_TOLD, 1.0);
+        true
+    }
+
+    /// Looks at the link, if that is due.
+    fn measure(&mut self, now: Instant, done: Done) -> bool {
         let Some((since, before)) = self.last else {
             self.last = Some((now, done));
-            return None;
+            return false;
         };
         let elapsed = now.saturating_duration_since(since);
         if elapsed < PERIOD {
-            return None;
+            return false;
         }
         self.last = Some((now, done));
         if done.sent.saturating_sub(before.sent) < done.other.saturating_sub(before.other) {
             // It was not the link that took the time.
-            return None;
+            return false;
         }
         self.rates.push_back(done.since(&before) as f64 / elapsed.as_secs_f64());
         if self.rates.len() > KEPT {
             self.rates.pop_front();
         }
-        let share = (self.middle_rate()? * PART).max(LEAST);
+        true
+    }
+
+    fn news(&mut self) -> Option<u64> {
+        let share = (self.middle_rate()? * PART * (1.0 - self.cut)).max(LEAST);
         let is_news = self.told.is_none_or(|told| (share - told).abs() > told * WORTHWHILE);
         is_news.then(|| {
             self.told = Some(share);
@@ -124,13 +164,21 @@ impl LinkShare {
 mod tests {
     use super::*;
 
-    use crate::migration::progress::Stage;
-
     const MIB: u64 = 1 << 20;
 
     fn round(round: u32, done_pages: u64, data_pages: u64) -> Progress {
         let stage = Stage::PreCopy { round };
-        Progress { stage, done_pages, data_pages, total_pages: 90_000, sent_bytes: 0 }
+        Progress { stage, done_pages, data_pages, total_pages: 0, sent_bytes: 0 }
+    }
+
+    /// What is told of so many bytes sent by these times.
+    fn told(share: &mut LinkShare, sent: impl IntoIterator<Item = (Duration, u64)>) -> Vec<u64> {
+        let start = Instant::now();
+        let tell = |(after, sent)| {
+            let is_measured = share.measure(start + after, Done { taken: None, sent, other: 0 });
+            is_measured.then(|| share.news()).flatten()
+        };
+        sent.into_iter().filter_map(tell).collect()
     }
 
     #[test]
@@ -177,31 +225,43 @@ mod tests {
 
     #[test]
     fn a_burst_or_a_pause_changes_nothing() {
-        let start = Instant::now();
-        let mut share = LinkShare::default();
         let mut sent = 0;
-        let mut told = Vec::new();
-        for (second, mib) in [0, 4, 4, 9, 4, 0, 4, 3, 12, 4].into_iter().enumerate() {
+        let looks = [0, 4, 4, 9, 4, 0, 4, 3, 12, 4].into_iter().enumerate().map(|(second, mib)| {
             sent += mib * MIB;
-            let now = start + Duration::from_secs(second as u64);
-            told.extend(share.done(now, Done { taken: None, sent, other: 0 }));
-        }
-        assert_eq!(told, [2 * MIB]);
+            (Duration::from_secs(second as u64), sent)
+        });
+        assert_eq!(told(&mut LinkShare::default(), looks), [2 * MIB]);
     }
 
     #[test]
     fn half_of_what_the_link_carries() {
+        let mut share = LinkShare::default();
+        let looks = |looks: &[(u64, u64)]| -> Vec<_> {
+            looks.iter().map(|&(ms, mib)| (Duration::from_millis(ms), mib * MIB)).collect()
+        };
+        assert!(told(&mut share, looks(&[(0, 0), (500, 5)])).is_empty(), "too soon");
+        let mut share = LinkShare::default();
+        let nearly_the_same = looks(&[(0, 0), (1000, 10), (2000, 21)]);
+        assert_eq!(told(&mut share, nearly_the_same), [5 * MIB]);
+        let mut share = LinkShare::default();
+        let stalls = looks(&[(0, 0), (1000, 10), (2000, 20), (3000, 20), (4000, 20), (5000, 20)]);
+        assert_eq!(told(&mut share, stalls), [5 * MIB, LEAST as u64]);
+    }
+
+    #[test]
+    fn who_writes_too_much_gets_less() {
         let start = Instant::now();
         let mut share = LinkShare::default();
-        let mut sent = |ms, sent| {
-            share.done(start + Duration::from_millis(ms), Done { taken: None, sent, other: 0 })
+        let mut at = |second, number, total_mib| {
+            let total_pages = total_mib * MIB / PAGE_SIZE as u64;
+            let progress = Progress { total_pages, ..round(number, 0, 0) };
+            let now = start + Duration::from_secs(second);
+            share.progress(now, &progress, Some(second * 4 * MIB))
         };
-        assert_eq!(sent(0, 0), None);
-        assert_eq!(sent(500, 5 * MIB), None, "too soon");
-        assert_eq!(sent(1000, 10 * MIB), Some(5 * MIB));
-        assert_eq!(sent(2000, 21 * MIB), None, "nearly the same");
-        assert_eq!([3000, 4000].map(|ms| sent(ms, 21 * MIB)), [None, None]);
-        assert_eq!(sent(5000, 21 * MIB), Some(LEAST as u64), "a link that stalls");
-        assert_eq!(sent(6000, 0), None, "a count that begins anew");
+        assert_eq!(at(0, 0, 16), None);
+        assert_eq!(at(1, 0, 16), Some(2 * MIB));
+        assert_eq!(at(2, 1, 4), None, "2 MiB a second, as was told");
+        assert_eq!(at(3, 2, 4), Some(MIB), "twice as much");
+        assert_eq!(at(4, 3, 1), Some(2 * MIB), "half as much");
     }
 }
