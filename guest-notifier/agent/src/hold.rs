@@ -1,5 +1,5 @@
 //! Who is held, and which of them runs. The thread that serves the host and the one that measures share
-//! it: that nobody runs any more must not wait until something is measured.
+//! it: neither stopping nor releasing them must wait until something is measured.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,13 +19,14 @@ pub struct Hold {
     /// Whose turn it is, and since when.
     running: Option<(Process, Duration)>,
     still: bool,
+    over: bool,
 }
 
 impl Hold {
     /// Nobody is held.
     #[must_use]
     pub fn new(places: Places, ledger: Arc<Mutex<Ledger>>) -> Self {
-        Self { places, ledger, grips: HashMap::new(), running: None, still: false }
+        Self { places, ledger, grips: HashMap::new(), running: None, still: false, over: false }
     }
 
     /// Those who are held.
@@ -57,8 +58,11 @@ impl Hold {
         self.still = false;
     }
 
-    /// Holds `members` and nobody else.
+    /// Holds `members` and nobody else, unless it is over.
     pub fn adjust(&mut self, members: &[Process]) {
+        if self.over {
+            return;
+        }
         let leaving: Vec<Process> =
             self.members().filter(|process| !members.contains(process)).collect();
         let coming: Vec<Grip> = members
@@ -88,11 +92,9 @@ impl Hold {
         }
     }
 
-    /// It is the turn of `who` and of nobody else, since `now`.
-    pub fn give_turn(&mut self, who: Option<Process>, now: Duration) {
-        if self.running.map(|(process, _)| process) == who {
-            return;
-        }
+    /// It is the turn of `who` and of nobody else, since `now`. Whether somebody runs now: not if all is
+    /// to be still, and not who has ended.
+    pub fn give_turn(&mut self, who: Option<Process>, now: Duration) -> bool {
         self.end_turn();
         if !self.still
             && let Some(process) = who
@@ -101,10 +103,12 @@ impl Hold {
         {
             self.running = Some((process, now));
         }
+        self.running.is_some()
     }
 
-    /// Nobody is held any more.
+    /// Nobody is held any more, and nobody will be.
     pub fn let_all_go(&mut self) {
+        self.over = true;
         for (_, grip) in self.grips.drain() {
             // One that has ended needs nothing.
             let _ = grip.go(&self.places);
@@ -181,9 +185,9 @@ mod tests {
         let (mut hold, process) = (hold(&folder), sleeper.process());
         hold.adjust(&[process]);
         await_stopped(&sleeper, true);
-        hold.give_turn(Some(process), Duration::ZERO);
+        assert!(hold.give_turn(Some(process), Duration::ZERO));
         await_stopped(&sleeper, false);
-        hold.give_turn(None, Duration::ZERO);
+        assert!(!hold.give_turn(None, Duration::ZERO));
         await_stopped(&sleeper, true);
         hold.adjust(&[]);
         await_stopped(&sleeper, false);
@@ -199,7 +203,7 @@ mod tests {
         assert_eq!(hold.still(), 1);
         await_stopped(&sleeper, true);
         // As from a thread that was measuring meanwhile.
-        hold.give_turn(Some(process), Duration::ZERO);
+        assert!(!hold.give_turn(Some(process), Duration::ZERO));
         assert_eq!(hold.running(), None);
         await_stopped(&sleeper, true);
         hold.move_on();
@@ -208,6 +212,8 @@ mod tests {
         hold.still();
         hold.let_all_go();
         await_stopped(&sleeper, false);
+        hold.adjust(&[process]);
+        assert_eq!(hold.members().count(), 0);
         assert!(folder.path().read_dir().unwrap().next().is_none(), "a ledger is left");
     }
 }

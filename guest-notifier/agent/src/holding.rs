@@ -54,10 +54,7 @@ impl Holding {
             weigh_at: Instant::now(),
             weighing: None,
         };
-        let thread = thread::spawn(move || {
-            holder.run(&inbox);
-            holder.hold().let_all_go();
-        });
+        let thread = thread::spawn(move || holder.run(&inbox));
         Self { rates: Some(rates), hold, thread: Some(thread) }
     }
 
@@ -79,6 +76,7 @@ impl Holding {
 
 impl Drop for Holding {
     fn drop(&mut self) {
+        locked(&self.hold).let_all_go();
         self.rates = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -185,9 +183,11 @@ impl Holder {
             .filter(|process| self.meter.begin(*process).is_ok())
             .map(|process| (process, began.elapsed()));
         let now = self.began.elapsed();
-        self.hold().give_turn(turn.who, now);
+        if !self.hold().give_turn(turn.who, now) {
+            return turn;
+        }
         self.queue.begin_now(now);
-        Turn { until: turn.who.map_or(turn.until, |_| now + TURN), ..turn }
+        Turn { until: now + TURN, ..turn }
     }
 
     fn hold(&self) -> MutexGuard<'_, Hold> {

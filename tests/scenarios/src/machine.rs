@@ -26,6 +26,17 @@ pub struct Circumstances {
 }
 
 impl Circumstances {
+    #[cfg(test)]
+    pub(crate) fn of_a_test() -> Self {
+        Self {
+            date: "2026-01-31T12:00:00Z".to_owned(),
+            commit: "0123".to_owned(),
+            machine: "m".to_owned(),
+            emulator: "q".to_owned(),
+            hypervisor: "x".to_owned(),
+        }
+    }
+
     /// Asks this machine and a host.
     ///
     /// # Errors

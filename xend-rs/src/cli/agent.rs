@@ -23,6 +23,7 @@ const LONG: &[Long] = &[
 
 /// For whoever says no other: a busy gigabit link, halved.
 const DEFAULT_RATE_KIB_S: u32 = 50 << 10;
+const MAX_REHEARSAL_S: u32 = 24 * 60 * 60;
 const NAP: Duration = Duration::from_millis(50);
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -30,8 +31,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (mut seconds, mut rate_kib_s, mut drop_cache) = (None, DEFAULT_RATE_KIB_S, true);
     while let Some(given) = options.next()? {
         match given.letter {
-            REHEARSE => seconds = Some(number(given.value)?),
-            RATE => rate_kib_s = number(given.value)?,
+            REHEARSE => seconds = Some(given.amount(1..=MAX_REHEARSAL_S, "seconds")?),
+            RATE => rate_kib_s = given.amount(1..=u32::MAX, "KiB/s")?,
             _ => drop_cache = false,
         }
     }
@@ -84,8 +85,4 @@ fn described(sight: &Sight) -> String {
         sight.program,
         sight.versions.to_string().replace(' ', " to ")
     )
-}
-
-fn number(text: &str) -> Result<u32, Failure> {
-    text.parse().map_err(|_| Failure::line(format_args!("{text} is not a number")))
 }

@@ -107,9 +107,9 @@ impl DirtyCurve {
     /// enough to tell, which is to half of that.
     pub fn working_set(&self) -> Option<f64> {
         let most = self.points.last()?.pages;
-        let end = match (self.unseen, self.saturation()) {
-            (Some(unseen), _) => most + unseen.pages,
-            (None, shape) => shape.map_or(0.0, |shape| shape.working_set_pages),
+        let end = match self.unseen {
+            Some(unseen) => most + unseen.pages,
+            None => self.saturation().map_or(0.0, |shape| shape.working_set_pages),
         };
         (most >= end / 2.0).then_some(end)
     }

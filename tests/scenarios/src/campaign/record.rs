@@ -226,13 +226,7 @@ mod tests {
 
     #[test]
     fn a_trace_says_who_wrote_it_and_keeps_its_windows() {
-        let circumstances = Circumstances {
-            date: "2026-01-31T12:00:00Z".to_owned(),
-            commit: "0123".to_owned(),
-            machine: "m".to_owned(),
-            emulator: "q".to_owned(),
-            hypervisor: "x".to_owned(),
-        };
+        let circumstances = Circumstances::of_a_test();
         let trace = "{\"format\":\"f\",\"version\":2,\"name\":\"processes\",\"family\":\"recorded\",\
                      \"pages\":9}\n[50000,1,2]\n[50001]\n";
         let named = named(trace, &WORKS[1], &busy(), &circumstances).unwrap();

@@ -60,13 +60,7 @@ mod tests {
 
     #[test]
     fn a_sheet_has_its_parts_in_order() {
-        let circumstances = Circumstances {
-            date: "2026-01-31T12:00:00Z".to_owned(),
-            commit: "0123".to_owned(),
-            machine: "m".to_owned(),
-            emulator: "q".to_owned(),
-            hypervisor: "x".to_owned(),
-        };
+        let circumstances = Circumstances::of_a_test();
         let sheet = Sheet {
             name: "name",
             title: "Title".to_owned(),
