@@ -50,10 +50,14 @@ impl ToolstackRun {
 #[must_use]
 pub fn own_account(report: &Value) -> Vec<String> {
     let all = |name: &str| report[name].as_array().into_iter().flatten();
+    let mut ended_ms = None;
     let passes: Vec<String> = all("passes")
         .map(|pass| {
-            let ms = pass["ms"].as_f64().unwrap_or(0.0);
-            format!("{} in {ms:.0} ms ({} put off)", pass["data_pages"], pass["put_off_pages"])
+            let number = |name: &str| pass[name].as_f64().unwrap_or(0.0);
+            let (began_ms, ms) = (number("began_ms"), number("ms"));
+            let between_ms = began_ms - ended_ms.replace(began_ms + ms).unwrap_or(began_ms);
+            let (data, put_off) = (number("data_pages"), number("put_off_pages"));
+            format!("{data} in {ms:.0} ms ({put_off} put off), {between_ms:.0} ms after the last")
         })
         .collect();
     let steps = |side: &str| {
@@ -64,7 +68,7 @@ pub fn own_account(report: &Value) -> Vec<String> {
         told.collect::<Vec<_>>().join(", ")
     };
     vec![
-        format!("{}: pages {}", report["ends"], passes.join(", ")),
+        format!("{}: pages {}", report["ends"], passes.join("; ")),
         format!(
             "stopped {:.0} ms; source: {}; destination: {}",
             report["stopped_ms"].as_f64().unwrap_or(0.0),
