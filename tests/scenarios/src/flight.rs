@@ -14,7 +14,7 @@ use crate::rig::{ASK, Place, Rig};
 /// Where the receiver listens.
 pub const PORT: u16 = 8002;
 /// How often the outside observer knocks.
-const WATCH_PERIOD: Duration = Duration::from_millis(20);
+pub(crate) const WATCH_PERIOD: Duration = Duration::from_millis(20);
 /// How long the receiver may take to end after the sender has.
 const RECEIVER_GRACE: Duration = Duration::from_secs(20);
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
