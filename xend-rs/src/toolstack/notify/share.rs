@@ -1,12 +1,13 @@
 //! How much of the link the guest's processes get.
 //!
-//! Half of what the link carries, and less where the guest writes more than that all the same: the agent
-//! may measure too little, and the kernel writes, too. What counts is what Xen has noted.
+//! Half of what the link carries, and less where the guest writes more than that all the same, as Xen notes
+//! it: the agent may measure too little, and the kernel writes, too.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::hypervisor::types::PAGE_SIZE;
+use crate::migration::Tracking;
 use crate::migration::progress::{Progress, Stage};
 
 /// How often it is looked at.
@@ -37,6 +38,8 @@ pub struct LinkShare {
     other: Sum,
     /// The round that is sent, and since when.
     round: Option<(Stage, Instant)>,
+    /// Whether a round sends what the guest wrote during the last one. Otherwise it looks at all there is.
+    writes_are_noted: bool,
     /// The part of the share that is not told, for the guest writes more than its share.
     cut: f64,
 }
@@ -84,6 +87,11 @@ impl Sum {
 }
 
 impl LinkShare {
+    /// Of a guest whose writes are found in this way.
+    pub fn new(tracking: Tracking) -> Self {
+        Self { writes_are_noted: tracking == Tracking::LogDirty, ..Self::default() }
+    }
+
     /// The rounds are so far by `now`, and the receiver has read so much, if it says that. What the
     /// guest's processes may write together, in bytes a second, if it is to be told.
     pub fn progress(
@@ -113,7 +121,7 @@ impl LinkShare {
         self.round = Some((progress.stage, now));
         let elapsed = now.saturating_duration_since(since);
         let Some(link) = self.middle_rate() else { return false };
-        if elapsed < LEAST_ROUND {
+        if elapsed < LEAST_ROUND || !self.writes_are_noted {
             return false;
         }
         let written = (progress.total_pages * PAGE_SIZE as u64) as f64 / elapsed.as_secs_f64();
@@ -251,17 +259,20 @@ mod tests {
     #[test]
     fn who_writes_too_much_gets_less() {
         let start = Instant::now();
-        let mut share = LinkShare::default();
-        let mut at = |second, number, total_mib| {
+        let at = |share: &mut LinkShare, second, number, total_mib| {
             let total_pages = total_mib * MIB / PAGE_SIZE as u64;
             let progress = Progress { total_pages, ..round(number, 0, 0) };
             let now = start + Duration::from_secs(second);
             share.progress(now, &progress, Some(second * 4 * MIB))
         };
-        assert_eq!(at(0, 0, 16), None);
-        assert_eq!(at(1, 0, 16), Some(2 * MIB));
-        assert_eq!(at(2, 1, 4), None, "2 MiB a second, as was told");
-        assert_eq!(at(3, 2, 4), Some(MIB), "twice as much");
-        assert_eq!(at(4, 3, 1), Some(2 * MIB), "half as much");
+        let mut share = LinkShare::new(Tracking::LogDirty);
+        assert_eq!(at(&mut share, 0, 0, 16), None);
+        assert_eq!(at(&mut share, 1, 0, 16), Some(2 * MIB));
+        assert_eq!(at(&mut share, 2, 1, 4), None, "2 MiB a second, as was told");
+        assert_eq!(at(&mut share, 3, 2, 4), Some(MIB), "twice as much");
+        assert_eq!(at(&mut share, 4, 3, 1), Some(2 * MIB), "half as much");
+        let mut share = LinkShare::new(Tracking::Digest);
+        let told = [0, 1, 2, 3].map(|round| at(&mut share, u64::from(round), round, 16));
+        assert_eq!(told, [None, Some(2 * MIB), None, None], "all of it is looked at each time");
     }
 }

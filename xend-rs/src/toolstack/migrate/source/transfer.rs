@@ -70,7 +70,7 @@ impl<H: SourceHost> Sender<'_, H> {
             stop: self.stop,
             agent: &*self.agent,
             ear: self.ear,
-            share: Some(LinkShare::default()),
+            share: Some(LinkShare::new(self.departure.tracking)),
             foresight: Foresight::new(self.departure.rounds, zero_pages),
             clock: &mut self.clock,
             report: &mut self.report,
