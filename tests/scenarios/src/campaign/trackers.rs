@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::{Guest, GuestKind, GuestSpec};
+use lab::{Guest, GuestKind, GuestSpec, WorkloadSpec};
 
 use super::bound::{Wanted, told};
 use super::figures::{add_ratios, rows};
@@ -29,6 +29,8 @@ const LINK_MBIT: u32 = 24;
 /// As often as the guest can.
 const CHURN_PER_S: u32 = 100;
 const MEASURE: Duration = Duration::from_secs(10);
+/// A guest that has just arrived, and the host that it has come to, are busy for a while.
+const SETTLE: Duration = Duration::from_secs(3);
 /// By then round 0 has begun.
 const BEGUN_BYTES: u64 = 4 << 20;
 
@@ -82,7 +84,7 @@ fn compare(rig: &Rig, pairs: u32) -> Result<()> {
     let memory_mib = usual.memory_mib + UNREST_MIB + 2 * pairs * LOST_PER_RESUME_MIB;
     let spec = GuestSpec { memory_mib, ..usual };
     let guest = rig.host(Place::A).create_guest(&spec)?;
-    let other = rig.host(Place::A).create_guest(&small(GuestKind::Pv))?;
+    let other = rig.host(Place::A).create_guest(&idle())?;
     rig.lab().link().shape(Some(LINK_MBIT))?;
     let mut runs = Vec::new();
     for pair in 0..pairs {
@@ -110,7 +112,7 @@ fn compare(rig: &Rig, pairs: u32) -> Result<()> {
              at {} pages/s, over a link of {LINK_MBIT} Mbit/s; our helper on both sides, the trackers in \
              alternating order. The guest forks processes as fast as it can, which makes and unmakes \
              page tables; its pace is how many of them it makes in a second of round 0, through how many \
-             it makes before. It shares one emulated processor with Dom0, so its pace is also measured \
+             it makes just before. It shares one emulated processor with Dom0, so its pace is also measured \
              while another guest is migrated with the same tracker. Medians, with lowest and highest.",
             spec.workload.memory_mib, spec.workload.hot_mib, spec.workload.writes_per_s,
         ),
@@ -127,10 +129,12 @@ fn migrate(rig: &Rig, guest: &Guest, other: &Guest, tracker: &'static str) -> Re
     guest.churn(CHURN_PER_S)?;
     // As in a migration, where somebody looks how long the guest is away.
     let client = rig.lab().watch(guest.ip(), WATCH_PERIOD)?;
-    let before = Pace::measure(rig, guest, from)?;
+    thread::sleep(SETTLE);
+    let with_other = Pace::measure(rig, guest, from)?;
     let flight = set_out(rig, other, from, tracker)?;
     let beside = Pace::measure(rig, guest, from)?;
     arrive(flight, other)?;
+    let alone = Pace::measure(rig, guest, from)?;
     let _ = client.finish();
     let flight = set_out(rig, guest, from, tracker)?;
     let tracked = Pace::measure(rig, guest, from)?;
@@ -142,9 +146,15 @@ fn migrate(rig: &Rig, guest: &Guest, other: &Guest, tracker: &'static str) -> Re
         gap_ms: account.client.longest_gap_ms,
         total_s: account.total.as_secs_f64(),
         wire_mib: account.wire_bytes as f64 / f64::from(1 << 20),
-        tracked: tracked.through(before),
-        beside: beside.through(before),
+        tracked: tracked.through(alone),
+        beside: beside.through(with_other),
     })
+}
+
+/// Another guest, which does next to nothing.
+fn idle() -> GuestSpec {
+    let small = small(GuestKind::Pv);
+    GuestSpec { workload: WorkloadSpec { writes_per_s: 1, ..small.workload }, ..small }
 }
 
 /// A migration whose round 0 has begun.
