@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::grip::{Grip, Places};
 use crate::ledger::Ledger;
+use crate::lock::locked;
 use crate::process::Process;
 
 /// The processes that are held, each of which is written down first.
@@ -127,7 +128,7 @@ impl Hold {
     }
 
     fn write_down(&self, grips: Vec<Grip>) -> io::Result<()> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).set_grips(grips)
+        locked(&self.ledger).set_grips(grips)
     }
 }
 

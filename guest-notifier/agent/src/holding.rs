@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::grip::Places;
 use crate::hold::Hold;
 use crate::ledger::Ledger;
+use crate::lock::locked;
 use crate::meter::Meter;
 use crate::process::{self, Process};
 use crate::queue::{Queue, TURN, Turn, Writer, judge};
@@ -82,10 +83,6 @@ impl Drop for Holding {
             let _ = thread.join();
         }
     }
-}
-
-fn locked(hold: &Mutex<Hold>) -> MutexGuard<'_, Hold> {
-    hold.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Holder {

@@ -16,6 +16,7 @@
 //! hold       who is held, and which of them runs
 //! grip       stopping one process, and letting it go
 //! ledger     what is held, on disk
+//! lock       a lock that outlives a thread's bad end
 //! guardian   the process that releases it all when the agent dies
 //! xenbus     xenstore; watch, bell: being told of changes
 //! config     what the guest's administrator allows
@@ -29,6 +30,7 @@ pub mod hold;
 pub mod holding;
 pub mod hooks;
 pub mod ledger;
+mod lock;
 pub mod machine;
 pub mod memory;
 pub mod meter;

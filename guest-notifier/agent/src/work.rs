@@ -4,7 +4,7 @@ use std::io;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use crate::grip::Places;
 use crate::guardian::Guardian;
 use crate::holding::Holding;
 use crate::ledger::{self, Ledger};
+use crate::lock::locked;
 use crate::memory::Files;
 use crate::session::Deeds;
 use crate::{hooks, meter};
@@ -202,8 +203,4 @@ impl Preparation {
         locked(&self.ledger).set_balloon(Some(target))?;
         self.files.give_back(target, self.until, &self.cancel)
     }
-}
-
-fn locked(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
-    ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -18,7 +18,6 @@ const WORTHWHILE: f64 = 0.25;
 const PART: f64 = 0.5;
 /// What they get at least, in bytes a second, so that a stalled link does not stop the guest.
 const LEAST: f64 = 256.0 * 1024.0;
-
 /// The least part of that which is left of it where the guest writes too much.
 const LEAST_TOLD: f64 = 0.1;
 /// A shorter round says little of how fast the guest writes.
