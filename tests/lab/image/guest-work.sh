@@ -60,7 +60,8 @@ for process in $processes; do
     # shellcheck disable=SC2046
     /lab/bin/guest-process $(echo "$process" | tr : ' ') &
 done
-# So many MiB of the disk into the page cache, clean.
+# So many MiB of the disk into the page cache, clean. Whoever closes a disk last drops what is cached of it.
+[ -z "$cache" ] || exec 3<"$disk"
 [ -z "$cache" ] || dd if="$disk" of=/dev/null bs=1M count="$cache" 2>/dev/null ||
     echo "LAB-FAILED cannot read the disk"
 /lab/bin/guest-workload --memory-mib "$memory" --hot-mib "$hot" --writes-per-s "$writes" \
