@@ -44,6 +44,8 @@ pub struct Orders {
     pub send: String,
     /// Whether the receiver is a server, which does not end with the migration.
     pub serves: bool,
+    /// How often a client asks the guest for an answer meanwhile.
+    pub watch_period: Duration,
 }
 
 /// A migration under way.
@@ -144,7 +146,7 @@ impl<'a> Flight<'a> {
             environment(route.sender),
             route.guest.name()
         );
-        let orders = Orders { receive, send, serves: false };
+        let orders = Orders { receive, send, serves: false, watch_period: WATCH_PERIOD };
         Self::launch(rig, route.guest, route.from, &orders, recorded)
     }
 
@@ -164,7 +166,7 @@ impl<'a> Flight<'a> {
         let dest_cpu_seconds = dest.dom0_cpu_seconds()?;
         let receiver = dest.spawn(&orders.receive)?;
         dest.wait_for_listener(PORT, LISTEN_TIMEOUT)?;
-        let watch = rig.lab().watch(guest.ip(), WATCH_PERIOD)?;
+        let watch = rig.lab().watch(guest.ip(), orders.watch_period)?;
         let counters = rig.lab().link().counters(source.name())?;
         let started = Instant::now();
         let sender = source.spawn(&orders.send)?;

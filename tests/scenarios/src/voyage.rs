@@ -1,11 +1,12 @@
 //! Migrations by whole toolstacks, over a command's pipe or straight over TCP.
 
 use std::fmt;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use lab::Guest;
 
-use crate::flight::{Flight, Orders, PORT, RECORDS, make_room_for_records};
+use crate::flight::{Flight, Orders, PORT, RECORDS, WATCH_PERIOD, make_room_for_records};
 use crate::helper::Helper;
 use crate::rig::{Place, Rig};
 use crate::toolstack::Toolstack;
@@ -64,9 +65,9 @@ impl fmt::Display for Pairing {
     }
 }
 
-/// What is put into the environment of the two sides, as `NAME=value` words, and what else the sender
-/// is told.
-#[derive(Debug, Clone, Default)]
+/// What is put into the environment of the two sides, as `NAME=value` words, what else the sender is told,
+/// and how it is watched.
+#[derive(Debug, Clone)]
 pub struct Environment {
     /// Of the sender.
     pub sender: String,
@@ -76,6 +77,20 @@ pub struct Environment {
     pub options: String,
     /// Whether what Xen's own helpers say and cost is written down; for `xl` on both sides.
     pub recorded: bool,
+    /// How often a client asks the guest for an answer.
+    pub watch_period: Duration,
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        Self {
+            sender: String::new(),
+            receiver: String::new(),
+            options: String::new(),
+            recorded: false,
+            watch_period: WATCH_PERIOD,
+        }
+    }
 }
 
 impl Environment {
@@ -90,6 +105,13 @@ impl Environment {
     pub fn recorded() -> Self {
         let helper = Helper::Stock.recorded_environment(RECORDS);
         Self { sender: helper.clone(), receiver: helper, recorded: true, ..Self::default() }
+    }
+
+    /// Has the client ask so often. Each time costs the guest some pages, and the fewer the less is known
+    /// of how long it is away.
+    #[must_use]
+    pub fn watched_every(self, watch_period: Duration) -> Self {
+        Self { watch_period, ..self }
     }
 
     /// Has one side stop (SIGSTOP) when it comes to a step of its conversation.
@@ -126,7 +148,9 @@ pub fn set_out<'a>(
     let Pairing { sender, receiver, way } = pairing;
     let ip = rig.host(from.other()).ip();
     let address = format!("{ip}:{PORT}");
-    let Environment { sender: sender_env, receiver: receiver_env, options, recorded } = environment;
+    let Environment { sender: sender_env, receiver: receiver_env, options, recorded, watch_period } =
+        environment;
+    let watch_period = *watch_period;
     if *recorded {
         make_room_for_records(rig)?;
     }
@@ -142,6 +166,7 @@ pub fn set_out<'a>(
                 guest.name()
             ),
             serves: false,
+            watch_period,
         },
         Way::Tcp => {
             ensure!(
@@ -155,6 +180,7 @@ pub fn set_out<'a>(
                     guest.name()
                 ),
                 serves: true,
+                watch_period,
             }
         }
     };

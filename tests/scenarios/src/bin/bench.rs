@@ -20,6 +20,7 @@ use scenarios::machine::Circumstances;
 use scenarios::programs::workspace;
 use scenarios::rig::{Ground, Place, Rig};
 use scenarios::toolstack::Toolstack;
+use scenarios::voyage::Environment;
 use serde::Serialize;
 
 /// Compares xend-save-helper with Xen's own helper, or xend with xl: one guest goes to and fro
@@ -104,9 +105,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     lab::end_tidily_on_signals()?;
     let compared = if arguments.toolstack {
         let both = [Toolstack::Xend, Toolstack::Stock];
-        let options = arguments.options.as_str();
+        let asked = Environment::with_options(&arguments.options);
         let measure = |rig: &Rig, guest: &Guest, from, toolstack| {
-            measure_toolstack(rig, guest, from, toolstack, options)
+            measure_toolstack(rig, guest, from, toolstack, &asked)
         };
         compare(&rig, kind, plan, both, measure, say_toolstack, TOOLSTACK_COLUMNS)
     } else {

@@ -18,6 +18,7 @@ use crate::row;
 use crate::statistics::Spread;
 use crate::toolstack::Toolstack;
 use crate::traveller::usual;
+use crate::voyage::Environment;
 
 const MEMORY_MIB: u32 = 512;
 const WORKLOAD_MIB: u32 = 8;
@@ -93,7 +94,7 @@ fn migrate(rig: &Rig, guest: &Guest, from: Place, toolstack: Toolstack) -> Resul
     let command = format!("xend dirty-rate --json --seconds 1 {}", guest.name());
     let told = rig.host(from).run_ok(&command, CENSUS_TIMEOUT)?.stdout_text();
     let held_bytes = held_bytes(&told)?;
-    let toolstack = measure_toolstack(rig, guest, from, toolstack, "")?;
+    let toolstack = measure_toolstack(rig, guest, from, toolstack, &Environment::default())?;
     Ok(Run { toolstack, held_bytes })
 }
 

@@ -16,6 +16,7 @@ use crate::row;
 use crate::statistics::Spread;
 use crate::toolstack::Toolstack;
 use crate::traveller::working;
+use crate::voyage::Environment;
 
 const PAGE_BITS: f64 = 4096.0 * 8.0;
 const VERIFIED_MIB: u32 = 64;
@@ -112,7 +113,7 @@ fn migrate(rig: &Rig, guest: &Guest, from: Place, mix: (u32, f64, u32)) -> Resul
     let pages_per_s = speed * f64::from(link_mbit) * 1e6 / PAGE_BITS;
     guest.set_writes(pages_per_s as u32, hot_mib)?;
     rig.lab().link().shape(Some(link_mbit))?;
-    let run = measure_toolstack(rig, guest, from, Toolstack::Xend, "")?;
+    let run = measure_toolstack(rig, guest, from, Toolstack::Xend, &Environment::default())?;
     let report = run.report.context("xend kept no report")?;
     keep_aside(&report)?;
     let foretold = &report["prediction"];

@@ -11,6 +11,7 @@ use crate::machine::Circumstances;
 use crate::rig::{Place, Rig};
 use crate::toolstack::Toolstack;
 use crate::traveller::working;
+use crate::voyage::Environment;
 
 const LINK_MBIT: u32 = 40;
 /// Pages per second: twice what the link carries.
@@ -52,10 +53,11 @@ fn migrate(rig: &Rig, runs: u32, downtime_ms: u32) -> Result<()> {
     let guest = rig.host(Place::A).create_guest(&GuestSpec { memory_mib, ..spec })?;
     rig.lab().link().shape(Some(LINK_MBIT))?;
     let options = format!("--stun --downtime {downtime_ms}");
+    let asked = Environment::with_options(&options);
     let mut from = Place::A;
     let mut done = Vec::new();
     for index in 1..=runs {
-        let toolstack = measure_toolstack(rig, &guest, from, Toolstack::Xend, &options)?;
+        let toolstack = measure_toolstack(rig, &guest, from, Toolstack::Xend, &asked)?;
         let run = Run { stopped_ms: stopped_ms(&toolstack)?, toolstack };
         println!(
             "{index} of {runs}: {:.1} s, {} rounds, stopped for {:.0} ms, gap {:.0} ms",

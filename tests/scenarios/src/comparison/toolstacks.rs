@@ -79,7 +79,7 @@ pub fn own_account(report: &Value) -> Vec<String> {
 }
 
 /// Migrates once with the same toolstack on both sides, `xend` over TCP and `xl` through a pipe, and
-/// measures. The guest is verified before this returns.
+/// measures. Of what is `asked`, options are for xend. The guest is verified before this returns.
 ///
 /// # Errors
 /// When the migration fails or a page is wrong.
@@ -88,11 +88,13 @@ pub fn measure_toolstack(
     guest: &Guest,
     from: Place,
     toolstack: Toolstack,
-    options: &str,
+    asked: &Environment,
 ) -> Result<ToolstackRun> {
     let (pairing, environment) = match toolstack {
-        Toolstack::Xend => (Pairing::XEND_TCP, Environment::with_options(options)),
-        Toolstack::Stock => (Pairing::XL, Environment::recorded()),
+        Toolstack::Xend => (Pairing::XEND_TCP, asked.clone()),
+        Toolstack::Stock => {
+            (Pairing::XL, Environment::recorded().watched_every(asked.watch_period))
+        }
     };
     let flight = set_out(rig, guest, from, pairing, &environment)?;
     let account = flight.finish(MIGRATION_TIMEOUT)?;
