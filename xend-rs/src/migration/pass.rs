@@ -27,12 +27,6 @@ const WINDOW_PFNS: usize = 8 * MAX_BATCH_PFNS;
 /// other at a window's end.
 const WINDOW_PFNS_PER_READER: usize = 16 * MAX_BATCH_PFNS;
 
-/// Where pages are put off, a batch is what leaves in this time: what has been read and waits cannot be
-/// put off any more.
-const BATCH_TIME: Duration = Duration::from_millis(50);
-/// And at least so many pages.
-const MIN_BATCH_PFNS: usize = 64;
-
 /// What ends a pass early.
 pub(super) enum PassEnd {
     /// This failed.
@@ -110,10 +104,12 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
             put_off.begin_pass();
         }
 
-        let window_pfns = match self.readers {
+        let full_pfns = match self.readers {
             0 | 1 => WINDOW_PFNS,
             readers => WINDOW_PFNS_PER_READER * readers,
         };
+        // The link has nothing to do until the first is mapped.
+        let mut window_pfns = MAX_BATCH_PFNS * self.readers.max(1);
         let mut pfns = order.pfns();
         let mut window: Vec<Pfn> = Vec::with_capacity(WINDOW_PFNS);
         loop {
@@ -126,10 +122,14 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
             self.guest.map_window(&window)?;
             account.report.reading += mapping.elapsed();
             self.send_window(&window, &mut account)?;
+            window_pfns = full_pfns;
         }
         self.outgoing.drain()?;
         account.report.reading += account.busy / self.readers.max(1) as u32;
         account.report.duration = started.elapsed();
+        if let Some(put_off) = &mut self.put_off {
+            account.report.looks = put_off.end_pass(&account.report);
+        }
         Ok(account.report)
     }
 
@@ -238,13 +238,10 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
 
     /// How many pages to read at once.
     fn batch_pfns(&self, account: &Account) -> usize {
-        if self.put_off.is_none() {
-            return MAX_BATCH_PFNS;
-        }
-        // Pages, not bytes: those of zeroes take none.
-        let seconds = account.started.elapsed().as_secs_f64().max(1e-6);
-        let pfns = account.progress.done_pages as f64 / seconds * BATCH_TIME.as_secs_f64();
-        (pfns as usize).clamp(MIN_BATCH_PFNS, MAX_BATCH_PFNS)
+        self.put_off.as_ref().map_or(MAX_BATCH_PFNS, |put_off| {
+            // Pages, not bytes: those of zeroes take none.
+            put_off.batch_pfns(account.progress.done_pages, account.started.elapsed())
+        })
     }
 }
 

@@ -22,6 +22,8 @@ pub struct PassReport {
     pub owed_pages: u64,
     /// Pages that were written again before their turn and left to the next pass.
     pub put_off_pages: u64,
+    /// How often Xen was asked what is written, to put that off.
+    pub looks: u32,
     /// Pages that are written so often that they were left to a later pass.
     pub held_back_pages: u64,
     /// Pages whose contents were read, to be sent or to be compared with what was sent.

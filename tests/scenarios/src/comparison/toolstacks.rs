@@ -57,7 +57,10 @@ pub fn own_account(report: &Value) -> Vec<String> {
             let (began_ms, ms) = (number("began_ms"), number("ms"));
             let between_ms = began_ms - ended_ms.replace(began_ms + ms).unwrap_or(began_ms);
             let (data, put_off) = (number("data_pages"), number("put_off_pages"));
-            format!("{data} in {ms:.0} ms ({put_off} put off), {between_ms:.0} ms after the last")
+            format!(
+                "{data} in {ms:.0} ms ({put_off} put off in {} looks), {between_ms:.0} ms after the last",
+                number("looks"),
+            )
         })
         .collect();
     let steps = |side: &str| {

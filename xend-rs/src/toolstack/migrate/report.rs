@@ -106,6 +106,8 @@ pub struct Pass {
     pub owed_pages: u64,
     /// Pages that were written again before their turn and left to the next pass.
     pub put_off_pages: u64,
+    /// How often Xen was asked what is written, to put that off.
+    pub looks: u32,
     /// Pages that are written so often that they were left to a later pass.
     pub held_back_pages: u64,
     /// Pages whose contents were read, to be sent or to be compared with what was sent.
@@ -132,6 +134,7 @@ impl Report {
             empty_pages: pass.empty_pages,
             owed_pages: pass.owed_pages,
             put_off_pages: pass.put_off_pages,
+            looks: pass.looks,
             held_back_pages: pass.held_back_pages,
             read_pages: pass.read_pages,
             began_ms: ms(began + pass.began),
