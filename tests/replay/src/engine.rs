@@ -11,11 +11,14 @@ use crate::pages::PageSet;
 use crate::random::Random;
 use crate::trace::Trace;
 
+/// The heat from which on a page is taken to be written in every round: it was in the last four.
+const ALWAYS_WRITTEN: u8 = 0xf0;
+
 /// How the engine copies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mechanics {
-    /// Coldest pages first, and pages that were written again meanwhile are put off. Otherwise in the
-    /// order of their numbers, and all of them.
+    /// Coldest pages first, but for those that are always written, and pages that were written again
+    /// meanwhile are put off. Otherwise in the order of their numbers, and all of them.
     pub ordered: bool,
     /// Pages that are sent between two looks at what was written meanwhile.
     pub peek_pages: u64,
@@ -164,6 +167,7 @@ impl<'a> Engine<'a> {
         let mut order: Vec<u32> = self.unsent.iter().collect();
         if self.mechanics.ordered {
             order.sort_by_key(|&page| self.heat[page as usize]);
+            order.retain(|&page| self.heat[page as usize] < ALWAYS_WRITTEN);
             let hot = order.iter().filter(|&&page| self.heat[page as usize] > 0).count();
             order.truncate(order.len() - hot.min(hold_back_pages as usize));
         }

@@ -11,6 +11,8 @@ use crate::hypervisor::types::Pfn;
 const BLOCK_PFNS: usize = 4096;
 
 const JUST_WRITTEN: u8 = 0x80;
+/// Written in each of the last four rounds.
+const ALWAYS_WRITTEN: u8 = 0xf0;
 
 /// The heat of each page.
 pub(super) struct Heat {
@@ -38,6 +40,11 @@ impl Heat {
     /// The class of a page, below [`CLASSES`](Self::CLASSES). The coldest are 0.
     pub(super) fn class_of(&self, pfn: Pfn) -> u8 {
         self.of(pfn) / (256 / u16::from(Self::CLASSES)) as u8
+    }
+
+    /// Whether a page was written in each of the last rounds, and so will probably be in the next.
+    pub(super) fn is_always_written(&self, pfn: Pfn) -> bool {
+        self.of(pfn) >= ALWAYS_WRITTEN
     }
 
     /// A round is over, during which the guest wrote `written`. Of `unseen` nothing new is known.
@@ -93,6 +100,18 @@ mod tests {
             heat.note(&set(&[]), None);
         }
         assert!((0..20_000).all(|pfn| heat.of(Pfn(pfn)) == 0));
+    }
+
+    #[test]
+    fn always_is_in_each_of_four_rounds() {
+        let mut heat = Heat::new(20_000);
+        let rounds = [&[1, 2][..], &[1, 2], &[1], &[1, 2], &[2], &[1, 2]];
+        let seen = rounds.map(|written| {
+            heat.note(&set(written), None);
+            [1, 2].map(|pfn| heat.is_always_written(Pfn(pfn)))
+        });
+        let (first_only, none) = ([true, false], [false, false]);
+        assert_eq!(seen, [none, none, none, first_only, none, none]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A page that is sent and then written has been sent in vain. Who sends the pages that are seldom
 //! written first, and those that are written all the time last, sends the fewest in vain; and the
 //! hottest of all need not be sent before the guest stands still, as far as there is time for them
-//! then.
+//! then. What was written in every round so far will have to be sent then anyway.
 
 use super::heat::Heat;
 use crate::hypervisor::PfnSet;
@@ -52,6 +52,15 @@ impl<'a> Order<'a> {
         let held_back: Vec<Pfn> = self.set.iter().filter(&mut is_held_back).collect();
         held_back.iter().for_each(|&pfn| self.set.remove(pfn));
         self.held_back_pages += held_back.len() as u64;
+        self
+    }
+
+    /// Leaves out what was written in each of the last rounds. A page that the guest leaves alone for one
+    /// round is sent in the next.
+    pub(super) fn without_always_written(mut self, heat: &Heat) -> Self {
+        let always: Vec<Pfn> = self.set.iter().filter(|&pfn| heat.is_always_written(pfn)).collect();
+        always.iter().for_each(|&pfn| self.set.remove(pfn));
+        self.held_back_pages += always.len() as u64;
         self
     }
 
@@ -105,6 +114,19 @@ mod tests {
         let order = all().hold_back(100, &heat);
         assert_eq!((pfns(&order), order.held_back_pages), (vec![3, 150], 4));
         assert_eq!(all().hold_back(100, &Heat::new(PFNS)).held_back_pages, 0);
+    }
+
+    #[test]
+    fn what_is_always_written_is_left_out_until_it_is_not() {
+        let mut heat = Heat::new(PFNS);
+        (0..4).for_each(|_| heat.note(&set([5, 7]), None));
+        let order = |heat: &Heat| -> (Vec<u64>, u64) {
+            let order = Order::by_pfn(set([3, 5, 7, 8])).without_always_written(heat);
+            (pfns(&order), order.held_back_pages)
+        };
+        assert_eq!(order(&heat), (vec![3, 8], 2));
+        heat.note(&set([5]), None);
+        assert_eq!(order(&heat), (vec![3, 7, 8], 1));
     }
 
     proptest! {

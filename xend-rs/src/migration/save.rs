@@ -304,8 +304,8 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         Ok(self.outgoing.send_bytes(bytes)?)
     }
 
-    /// Sends what is unsent, but for the hottest `hold_back_pages` and what is put off: these stay
-    /// unsent.
+    /// Sends what is unsent, but for the hottest `hold_back_pages`, and, while the guest runs, what is
+    /// always written and what is put off: these stay unsent.
     pub(super) fn pass(
         &mut self,
         stage: Stage,
@@ -316,7 +316,7 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
         let put_off = self.put_off.as_mut().filter(|_| is_live && tracker.can_peek());
         let mut order = Order::by_pfn(self.unsent.clone()).hold_back(hold_back_pages, &self.heat);
         if put_off.is_some() {
-            order = order.coldest_first(&self.heat);
+            order = order.without_always_written(&self.heat).coldest_first(&self.heat);
         }
         let pass = Pass {
             guest: self.guest,
