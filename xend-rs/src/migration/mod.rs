@@ -35,6 +35,7 @@ mod save;
 mod sink;
 pub mod toolstack;
 pub mod tracker;
+mod turnaround;
 
 pub use cancel::Cancel;
 pub use error::{Phase, RestoreError, SaveError, SaveFailure};

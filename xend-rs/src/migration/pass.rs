@@ -121,6 +121,7 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
             let mapping = Instant::now();
             self.guest.map_window(&window)?;
             account.report.reading += mapping.elapsed();
+            account.report.lead.get_or_insert_with(|| started.elapsed());
             self.send_window(&window, &mut account)?;
             window_pfns = full_pfns;
         }

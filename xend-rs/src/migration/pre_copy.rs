@@ -1,6 +1,6 @@
 //! Iterative pre-copy: round after round while the guest runs, for as long as the policy says.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::dirty_curve::DirtyCurve;
 use super::error::SaveFailure;
@@ -14,9 +14,6 @@ use super::toolstack::SourceToolstack;
 use super::tracker::Tracking;
 use crate::hypervisor::{Liveness, SourceGuest};
 
-/// What may wait in a queue when a round ends, as time at the receiver's rate: enough to keep the
-/// link busy while the next round or the suspend begins, which takes longer.
-const QUEUE_AHEAD: Duration = Duration::from_millis(50);
 /// To know how much of the guest's memory is zero, about so many pfns are looked at, but not fewer than
 /// one of [`MAX_SAMPLE_STEP`]: then the answer is off by two percent, and costs next to nothing.
 const SAMPLE_PFNS: u64 = 4096;
@@ -94,9 +91,13 @@ impl<G: SourceGuest, T: SourceToolstack> Save<'_, '_, G, T> {
             report.read_bytes_per_s().unwrap_or(0) >> 20,
         );
         self.report.rounds.push(report);
+        if let Some(lead) = report.lead {
+            self.turnaround.round_began(report.began + lead);
+        }
         // What the guest writes while this round's pages wait in a queue is sent once more, and
         // what waits when the guest is suspended makes it wait, too.
-        self.outgoing.wait_until_taken(QUEUE_AHEAD)?;
+        self.outgoing.wait_until_taken(self.turnaround.ahead())?;
+        self.turnaround.round_ended(self.started.elapsed());
         self.guest.check_layout()?;
 
         let dirtied_pages = self.next_set(Liveness::Running)?;

@@ -32,6 +32,8 @@ pub struct PassReport {
     pub reading: Duration,
     /// When it began, from the beginning of the save.
     pub began: Duration,
+    /// From its beginning until its first pages could be read. `None` if there were none.
+    pub lead: Option<Duration>,
     /// How long the pass took, to the last byte handed to the transport.
     pub duration: Duration,
     /// How fast its bytes were allowed to travel.

@@ -19,6 +19,7 @@ use super::report::{PassReport, SaveReport};
 use super::sink::Sink;
 use super::toolstack::SourceToolstack;
 use super::tracker::{self, Tracker, Tracking};
+use super::turnaround::Turnaround;
 use crate::hypervisor::{EverythingTravels, Liveness, PfnSet, Result as GuestResult, SourceGuest};
 use crate::stream::libxc::{DomainHeader, ImageHeader, ImageVersion, Record, write};
 
@@ -129,6 +130,7 @@ where
             unsent: PfnSet::full(pfns),
             told: PfnSet::empty(pfns),
             heat: Heat::new(pfns),
+            turnaround: Turnaround::default(),
             put_off: options.put_off.map(|budget| PutOff::new(pfns, budget)),
             owed: PfnSet::empty(pfns),
             tracker: None,
@@ -160,6 +162,7 @@ pub(super) struct Save<'a, 'scope, G, T> {
     pub(super) heat: Heat,
     /// Where pages are put off: those that are.
     pub(super) put_off: Option<PutOff>,
+    pub(super) turnaround: Turnaround,
     /// Pages that earlier passes could not read: they must be looked at in the last one.
     pub(super) owed: PfnSet,
     /// What knows which pages must travel, from the first phase to the end.

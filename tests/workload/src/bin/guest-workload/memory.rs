@@ -1,7 +1,8 @@
 //! The memory under test, and the table of what was last written to each page of it.
 //!
 //! The table lies in the same guest's memory and travels with it. It is kept twice, plain and
-//! complemented, on different pages: a fault in the table is told from a fault in a page.
+//! complemented, on different pages: a fault in the table is told from a fault in a page. It is small, for
+//! every write to a page is also one to the table, and the guest writes no more than it has to.
 
 use crate::page::{Page, mix};
 use serde_json::{Value, json};
@@ -59,8 +60,9 @@ impl Wrong {
 /// Pages and table.
 pub(crate) struct Memory {
     pages: Vec<Page>,
-    seqs: Vec<u64>,
-    seq_complements: Vec<u64>,
+    /// What a page holds is longer, but counts no further.
+    seqs: Vec<u32>,
+    seq_complements: Vec<u32>,
     expected: Box<Page>,
 }
 
@@ -81,8 +83,8 @@ impl Memory {
         memory.seq_complements.try_reserve_exact(count)?;
         for index in 0..count {
             // Pages start at different numbers, so that no two are alike in their headers.
-            let seq = mix(index as u64) >> 32;
-            memory.expected.fill(index as u64, seq);
+            let seq = (mix(index as u64) >> 32) as u32;
+            memory.expected.fill(index as u64, seq.into());
             memory.pages.push((*memory.expected).clone());
             memory.seqs.push(seq);
             memory.seq_complements.push(!seq);
@@ -96,11 +98,11 @@ impl Memory {
 
     /// Compares a page, every byte of it, with what was last written there.
     pub(crate) fn check(&mut self, index: usize, found_by: FoundBy) -> Option<Wrong> {
-        let expected_seq = self.seqs[index];
-        let page = &self.pages[index];
+        let seq = self.seqs[index];
+        let (expected_seq, page) = (u64::from(seq), &self.pages[index]);
         let wrong =
             |fault| Some(Wrong { index, expected_seq, actual_seq: page.seq(), fault, found_by });
-        if self.seq_complements[index] != !expected_seq {
+        if self.seq_complements[index] != !seq {
             return wrong(Fault::Table);
         }
         self.expected.fill(index as u64, expected_seq);
@@ -114,7 +116,7 @@ impl Memory {
         let seq = self.seqs[index].wrapping_add(1);
         self.seqs[index] = seq;
         self.seq_complements[index] = !seq;
-        self.pages[index].fill(index as u64, seq);
+        self.pages[index].fill(index as u64, seq.into());
         wrong
     }
 
@@ -195,7 +197,7 @@ mod tests {
         for complement in [false, true] {
             let mut memory = memory();
             let table = if complement { &mut memory.seq_complements } else { &mut memory.seqs };
-            table[2] ^= 1 << 40;
+            table[2] ^= 1 << 20;
             let wrong = wrong_pages(&mut memory);
             assert_eq!(wrong.len(), 1);
             assert_eq!((wrong[0].index, wrong[0].fault), (2, Fault::Table));

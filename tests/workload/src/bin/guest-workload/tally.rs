@@ -37,7 +37,10 @@ impl Tally {
 
     /// The page now holds new data: a later fault there is another one.
     pub(crate) fn rewritten(&mut self, index: usize) {
-        self.counted[index] = false;
+        // Most are not, and a write would make a page of this table travel once more.
+        if self.counted[index] {
+            self.counted[index] = false;
+        }
     }
 
     /// Pages checked, each as often as it was.
