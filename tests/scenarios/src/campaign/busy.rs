@@ -51,7 +51,7 @@ const CASES: &[Case] = &[
     Case {
         name: "busy-slow",
         // What is the guest's own, besides its writer's, is a hundred pages whatever its size.
-        memory_mib: 240,
+        memory_mib: 300,
         link_mbit: 24,
         speed: 0.8,
         options: "",
