@@ -199,6 +199,31 @@ fn the_coldest_go_first_and_the_hottest_wait_for_the_last_pass() {
 }
 
 #[test]
+fn what_is_written_in_every_round_waits_for_the_last_pass_unasked() {
+    let memory = SimMemory::filled(PFNS);
+    let policy = HoldBack::new(7, 0);
+    let options =
+        SaveOptions { policy: &policy, put_off: PauseBudget::default().into(), ..options(true) };
+    let mut pass = 0u64;
+    let report = migrate(&memory, &options, |progress| {
+        if progress.done_pages == progress.total_pages {
+            pass += 1;
+            // 0..20 in each, but the last of them no more from the sixth on.
+            let written = if pass < 6 { 0..20 } else { 0..19 };
+            written.for_each(|n| {
+                memory.write(Pfn(n), 16, &pass.to_le_bytes());
+            });
+        }
+    })
+    .saved;
+    let sent: Vec<_> = report.rounds.iter().map(|round| round.data_pages).collect();
+    assert_eq!(sent, [PFNS, 20, 20, 20, 0, 0, 1], "{report:?}");
+    let held: Vec<_> = report.rounds.iter().map(|round| round.held_back_pages).collect();
+    assert_eq!(held, [0, 0, 0, 0, 20, 20, 19]);
+    assert_eq!(report.last_pass.data_pages, 19);
+}
+
+#[test]
 fn a_warm_page_goes_behind_the_cold_ones() {
     let memory = SimMemory::filled(PFNS);
     let policy = HoldBack::new(3, 0);
