@@ -135,7 +135,9 @@ impl Impostor {
         let flight = set_out(rig, guest, from, Pairing::XEND_TCP, &Environment::default())?;
         let account = flight.finish(MIGRATION_TIMEOUT);
         if let Some(pid) = responder {
-            host.run_ok(&format!("kill {pid}"), ASK)?;
+            // What it has answered since the guest left. Where xend has left something there is more.
+            let clear = format!("xenstore-exists {home}/name || xenstore-rm {home} || true");
+            host.run_ok(&format!("kill {pid}; sleep 0.5; {clear}"), ASK)?;
         }
         let account = account?;
         account.require_success()?;
