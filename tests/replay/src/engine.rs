@@ -167,9 +167,9 @@ impl<'a> Engine<'a> {
         let mut order: Vec<u32> = self.unsent.iter().collect();
         if self.mechanics.ordered {
             order.sort_by_key(|&page| self.heat[page as usize]);
-            order.retain(|&page| self.heat[page as usize] < ALWAYS_WRITTEN);
             let hot = order.iter().filter(|&&page| self.heat[page as usize] > 0).count();
             order.truncate(order.len() - hot.min(hold_back_pages as usize));
+            order.retain(|&page| self.heat[page as usize] < ALWAYS_WRITTEN);
         }
         order
     }

@@ -30,7 +30,7 @@ impl<'a> Order<'a> {
     }
 
     /// Leaves out the `most` hottest pages. None is that has not been seen being written.
-    pub(super) fn hold_back(mut self, most: u64, heat: &Heat) -> Self {
+    pub(super) fn hold_back(self, most: u64, heat: &Heat) -> Self {
         if most == 0 {
             return self;
         }
@@ -43,24 +43,24 @@ impl<'a> Order<'a> {
             quota[degree] = pages_of[degree].min(left);
             left -= quota[degree];
         }
-        let mut is_held_back = |pfn: &Pfn| {
-            let quota = &mut quota[usize::from(heat.of(*pfn))];
+        self.leave_out(|pfn| {
+            let quota = &mut quota[usize::from(heat.of(pfn))];
             let held_back = *quota > 0;
             *quota -= u64::from(held_back);
             held_back
-        };
-        let held_back: Vec<Pfn> = self.set.iter().filter(&mut is_held_back).collect();
-        held_back.iter().for_each(|&pfn| self.set.remove(pfn));
-        self.held_back_pages += held_back.len() as u64;
-        self
+        })
     }
 
     /// Leaves out what was written in each of the last rounds. A page that the guest leaves alone for one
     /// round is sent in the next.
-    pub(super) fn without_always_written(mut self, heat: &Heat) -> Self {
-        let always: Vec<Pfn> = self.set.iter().filter(|&pfn| heat.is_always_written(pfn)).collect();
-        always.iter().for_each(|&pfn| self.set.remove(pfn));
-        self.held_back_pages += always.len() as u64;
+    pub(super) fn without_always_written(self, heat: &Heat) -> Self {
+        self.leave_out(|pfn| heat.is_always_written(pfn))
+    }
+
+    fn leave_out(mut self, mut is_left_out: impl FnMut(Pfn) -> bool) -> Self {
+        let left_out: Vec<Pfn> = self.set.iter().filter(|&pfn| is_left_out(pfn)).collect();
+        left_out.iter().for_each(|&pfn| self.set.remove(pfn));
+        self.held_back_pages += left_out.len() as u64;
         self
     }
 
