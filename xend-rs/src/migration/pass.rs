@@ -27,6 +27,10 @@ const WINDOW_PFNS: usize = 8 * MAX_BATCH_PFNS;
 /// other at a window's end.
 const WINDOW_PFNS_PER_READER: usize = 16 * MAX_BATCH_PFNS;
 
+/// Batches in a window where pages are put off and a batch is what leaves in a twentieth of a second:
+/// about a second's pages.
+const BATCHES_IN_WINDOW: usize = 16;
+
 /// What ends a pass early.
 pub(super) enum PassEnd {
     /// This failed.
@@ -104,10 +108,6 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
             put_off.begin_pass();
         }
 
-        let full_pfns = match self.readers {
-            0 | 1 => WINDOW_PFNS,
-            readers => WINDOW_PFNS_PER_READER * readers,
-        };
         // The link has nothing to do until the first is mapped.
         let mut window_pfns = MAX_BATCH_PFNS * self.readers.max(1);
         let mut pfns = order.pfns();
@@ -123,7 +123,7 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
             account.report.reading += mapping.elapsed();
             account.report.lead.get_or_insert_with(|| started.elapsed());
             self.send_window(&window, &mut account)?;
-            window_pfns = full_pfns;
+            window_pfns = self.window_pfns(&account);
         }
         self.outgoing.drain()?;
         account.report.reading += account.busy / self.readers.max(1) as u32;
@@ -234,6 +234,18 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
             tell_zeroes: self.tell_zeroes,
             leave_out_holes: self.leave_out_holes,
             liveness: liveness_in(account.progress.stage),
+        }
+    }
+
+    /// How many pages to map at once. Where batches are small the queue is short, and would run dry
+    /// while a large window is mapped.
+    fn window_pfns(&self, account: &Account) -> usize {
+        match (&self.put_off, self.readers) {
+            (Some(_), _) => {
+                (BATCHES_IN_WINDOW * self.batch_pfns(account)).clamp(MAX_BATCH_PFNS, WINDOW_PFNS)
+            }
+            (None, 0 | 1) => WINDOW_PFNS,
+            (None, readers) => WINDOW_PFNS_PER_READER * readers,
         }
     }
 
