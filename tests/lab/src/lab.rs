@@ -19,6 +19,9 @@ const MAX_HOSTS: usize = 26;
 /// The disk that all hosts share.
 const DISK_BYTES: usize = 192 << 20;
 const LOG_TIMEOUT: Duration = Duration::from_secs(10);
+/// What shows why a guest is not heard.
+const DOM0_STATE: &str = "exec 2>&1; set -x; xl list; xenstore-ls -f /local/domain; \
+    brctl show; brctl showmacs xenbr0; ip neigh; ip -s link; cat /proc/interrupts; dmesg | tail -n 60";
 const CLOCK_TIMEOUT: Duration = Duration::from_secs(20);
 const FIRST_COMMAND_PORT: u16 = 5000;
 const FIRST_SHELL_PORT: u16 = 5100;
@@ -136,16 +139,20 @@ impl Lab {
         Watch::start(SocketAddrV4::new(guest_ip, WORKLOAD_PORT), period)
     }
 
-    /// Copies the consoles, what QEMU said, and /var/log of each Dom0 that still answers (with
-    /// what `xl` and the guests' consoles said) to target/lab-logs under the time of day, and says
-    /// where. A failed boot and a panic do that by themselves.
+    /// Copies the consoles, what QEMU said, and of each Dom0 that still answers /var/log (with what
+    /// `xl` and the guests' consoles said), the store and the network's state to target/lab-logs under
+    /// the time of day, and says where. A failed boot and a panic do that by themselves.
     pub fn keep_logs(&self) {
         for host in &self.hosts {
             // A Dom0 that fell over has only its console left.
             if let Ok(logs) = host.run_ok("tar -cz -C /var/log xen", LOG_TIMEOUT) {
                 let _ = self.work.add(&format!("{}-xen-logs.tar.gz", host.name()), &logs.stdout);
             }
+            if let Ok(state) = host.run(DOM0_STATE, LOG_TIMEOUT) {
+                let _ = self.work.add(&format!("{}-state.txt", host.name()), &state.stdout);
+            }
         }
+        let _ = self.work.add("link-state.txt", self.link.state().as_bytes());
         match self.work.keep_logs() {
             Ok(folder) => eprintln!("lab: the logs are in {}", folder.display()),
             Err(error) => eprintln!("lab: the logs could not be kept: {error}"),

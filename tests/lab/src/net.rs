@@ -121,6 +121,15 @@ impl Link {
         Capture::start(BRIDGE)
     }
 
+    /// What the bridge and its neighbours have learned, and what the devices have counted, to read.
+    pub(crate) fn state(&self) -> String {
+        let show = |program: &str, args: &[&str]| {
+            let shown = program::text(program, args).unwrap_or_else(|error| error.to_string());
+            format!("# {program} {}\n{shown}\n", args.join(" "))
+        };
+        show("bridge", &["fdb", "show"]) + &show("ip", &["neigh"]) + &show("ip", &["-s", "link"])
+    }
+
     fn isolate(&self, state: &str) -> Result<()> {
         for tap in &self.taps {
             program::output(

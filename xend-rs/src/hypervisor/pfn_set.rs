@@ -1,5 +1,7 @@
 //! A set of pfns as a bitmap: dirty pages, owed pages, the pages of a round.
 
+use std::ops::Range;
+
 use super::types::Pfn;
 
 /// A set of pfns below a fixed bound, one bit each.
@@ -92,12 +94,24 @@ impl PfnSet {
 
     /// The pfns in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = Pfn> + '_ {
-        self.words.iter().enumerate().flat_map(|(index, &word)| {
+        self.iter_words(0..self.words.len())
+    }
+
+    /// Those of `pfns` in ascending order.
+    pub fn iter_in(&self, pfns: Range<u64>) -> impl Iterator<Item = Pfn> + '_ {
+        let end = pfns.end.min(self.bound_pfns);
+        let words = (pfns.start.min(end) / 64) as usize..end.div_ceil(64) as usize;
+        self.iter_words(words).filter(move |pfn| pfns.contains(&pfn.0))
+    }
+
+    fn iter_words(&self, words: Range<usize>) -> impl Iterator<Item = Pfn> + '_ {
+        let first = words.start;
+        self.words[words].iter().enumerate().flat_map(move |(index, &word)| {
             std::iter::successors((word != 0).then_some(word), |w| {
                 let rest = w & (w - 1);
                 (rest != 0).then_some(rest)
             })
-            .map(move |w| Pfn(index as u64 * 64 + u64::from(w.trailing_zeros())))
+            .map(move |w| Pfn((first + index) as u64 * 64 + u64::from(w.trailing_zeros())))
         })
     }
 
@@ -127,7 +141,9 @@ mod tests {
         fn behaves_like_a_set_of_numbers(
             bound in 1u64..300,
             ops in prop::collection::vec((any::<bool>(), any::<u64>()), 0..200),
+            part in (0u64..320, 0u64..320),
         ) {
+            let in_part = |pfn: &Pfn| (part.0..part.1).contains(&pfn.0);
             let (mut set, mut model) = (PfnSet::empty(bound), BTreeSet::new());
             for (add, n) in ops {
                 let pfn = Pfn(n % bound);
@@ -136,6 +152,7 @@ mod tests {
             }
             prop_assert_eq!(set.len_pfns(), model.len() as u64);
             prop_assert!(set.iter().eq(model.iter().copied()));
+            prop_assert!(set.iter_in(part.0..part.1).eq(model.iter().copied().filter(in_part)));
             prop_assert_eq!(set.is_empty(), model.is_empty());
         }
 

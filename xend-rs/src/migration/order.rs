@@ -5,6 +5,8 @@
 //! hottest of all need not be sent before the guest stands still, as far as there is time for them
 //! then. What was written in every round so far will have to be sent then anyway.
 
+use std::ops::Range;
+
 use super::heat::Heat;
 use crate::hypervisor::PfnSet;
 use crate::hypervisor::types::Pfn;
@@ -69,16 +71,33 @@ impl<'a> Order<'a> {
         self.set.len_pfns()
     }
 
-    /// They, one after the other. Pages that are about equally hot are in order of pfns: large pages are
-    /// made of neighbours.
+    /// They, one after the other. Of those that are about equally hot neighbours follow each other, for
+    /// large pages are made of them, but strips of them come from all over memory.
     pub(super) fn pfns(&self) -> Box<dyn Iterator<Item = Pfn> + '_> {
-        match self.coldest_first {
-            None => Box::new(self.set.iter()),
-            Some(heat) => Box::new((0..Heat::CLASSES).flat_map(move |class| {
-                self.set.iter().filter(move |&pfn| heat.class_of(pfn) == class)
-            })),
-        }
+        let Some(heat) = self.coldest_first else { return Box::new(self.set.iter()) };
+        Box::new((0..Heat::CLASSES).flat_map(move |class| {
+            let of_class = move |&pfn: &Pfn| heat.class_of(pfn) == class;
+            strips(self.set.bound_pfns())
+                .flat_map(move |strip| self.set.iter_in(strip).filter(of_class))
+        }))
     }
+}
+
+/// Pfns that are read one after the other: two large pages.
+const STRIP_PFNS: u64 = 1024;
+
+/// All strips of `pfn_count` pfns, those that follow each other being far apart: numbered in binary with
+/// the digits in reverse.
+///
+/// Pages of zeroes take no bytes. The link would stand still while a guest's free memory is read, were it
+/// read at one go; and what has been sent after a second would say little of what is to come.
+fn strips(pfn_count: u64) -> impl Iterator<Item = Range<u64>> {
+    let strips = pfn_count.div_ceil(STRIP_PFNS);
+    let digits = u64::BITS - strips.saturating_sub(1).leading_zeros();
+    (0..1u64 << digits)
+        .map(move |number| number.reverse_bits().checked_shr(u64::BITS - digits).unwrap_or(0))
+        .filter(move |&strip| strip < strips)
+        .map(|strip| strip * STRIP_PFNS..(strip + 1) * STRIP_PFNS)
 }
 
 #[cfg(test)]
@@ -127,6 +146,20 @@ mod tests {
         assert_eq!(order(&heat), (vec![3, 8], 2));
         heat.note(&set([5]), None);
         assert_eq!(order(&heat), (vec![3, 7, 8], 1));
+    }
+
+    #[test]
+    fn strips_are_taken_from_all_over_memory() {
+        let numbers =
+            |pfn_count| strips(pfn_count).map(|s| s.start / STRIP_PFNS).collect::<Vec<_>>();
+        assert_eq!(numbers(8 * STRIP_PFNS), [0, 4, 2, 6, 1, 5, 3, 7]);
+        assert_eq!(numbers(4 * STRIP_PFNS + 1), [0, 4, 2, 1, 3]);
+        assert_eq!((numbers(0), numbers(1), numbers(STRIP_PFNS)), (vec![], vec![0], vec![0]));
+        let heat = Heat::new(3 * STRIP_PFNS);
+        let mut all = PfnSet::empty(3 * STRIP_PFNS);
+        [0, 1, 1023, 1024, 2048, 3000].map(|pfn| all.insert(Pfn(pfn)));
+        let order = Order::by_pfn(all).coldest_first(&heat);
+        assert_eq!(pfns(&order), [0, 1, 1023, 2048, 3000, 1024]);
     }
 
     proptest! {
