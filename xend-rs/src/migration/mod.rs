@@ -29,6 +29,7 @@ pub mod probe;
 pub mod progress;
 mod put_off;
 pub mod rate;
+mod reader;
 mod report;
 mod restore;
 mod save;

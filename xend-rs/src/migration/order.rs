@@ -157,7 +157,7 @@ mod tests {
         assert_eq!((numbers(0), numbers(1), numbers(STRIP_PFNS)), (vec![], vec![0], vec![0]));
         let heat = Heat::new(3 * STRIP_PFNS);
         let mut all = PfnSet::empty(3 * STRIP_PFNS);
-        [0, 1, 1023, 1024, 2048, 3000].map(|pfn| all.insert(Pfn(pfn)));
+        [0, 1, 1023, 1024, 2048, 3000].into_iter().for_each(|pfn| all.insert(Pfn(pfn)));
         let order = Order::by_pfn(all).coldest_first(&heat);
         assert_eq!(pfns(&order), [0, 1, 1023, 2048, 3000, 1024]);
     }

@@ -1,9 +1,8 @@
-//! One pass over a set of pages: map a window, read it in batches, queue what travels, again. A page
-//! leaves the set of those that are unsent when it has been queued, and not before.
+//! One pass over a set of pages: map a window, read it chunk by chunk, queue what travels, again. A page
+//! leaves the set of those that are unsent when it has been read, and what was read has been queued when
+//! the pass is over.
 
-use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,11 +12,11 @@ use super::order::Order;
 use super::outgoing::{Broken, Outgoing};
 use super::progress::{Progress, Stage};
 use super::put_off::{InTime, PutOff};
+use super::reader::{Chunks, Done, Gathered, Reader};
 use super::report::PassReport;
 use super::toolstack::SourceToolstack;
 use crate::hypervisor::types::Pfn;
 use crate::hypervisor::{Liveness, MAX_BATCH_PFNS, PfnSet, Sieve, SourceGuest};
-use crate::stream::libxc::PageType;
 
 /// Pages that are mapped in one go (32 MiB). Mapping is what a pass pays most for after the copy
 /// itself: one large window costs one system call and one teardown where Xen's own tools pay for
@@ -112,6 +111,7 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
         let mut window_pfns = MAX_BATCH_PFNS * self.readers.max(1);
         let mut pfns = order.pfns();
         let mut window: Vec<Pfn> = Vec::with_capacity(WINDOW_PFNS);
+        let mut gathered = Gathered::new(self.outgoing, self.tell_zeroes);
         loop {
             window.clear();
             self.fill_window(&mut window, &mut pfns, window_pfns, &mut account);
@@ -122,9 +122,10 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
             self.guest.map_window(&window)?;
             account.report.reading += mapping.elapsed();
             account.report.lead.get_or_insert_with(|| started.elapsed());
-            self.send_window(&window, &mut account)?;
+            self.send_window(&window, &mut gathered, &mut account)?;
             window_pfns = self.window_pfns(&account);
         }
+        gathered.send()?;
         self.outgoing.drain()?;
         account.report.reading += account.busy / self.readers.max(1) as u32;
         account.report.duration = started.elapsed();
@@ -163,29 +164,38 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
         self.until.is_some_and(|until| Instant::now() >= until)
     }
 
-    fn send_window(&mut self, window: &[Pfn], account: &mut Account) -> Result<(), PassEnd> {
-        let batches = Batches { next: AtomicUsize::new(0), len: window.len() };
+    fn send_window(
+        &mut self,
+        window: &[Pfn],
+        gathered: &mut Gathered<'_, '_>,
+        account: &mut Account,
+    ) -> Result<(), PassEnd> {
+        let chunks = Chunks::of_window(window.len());
         if self.readers > 1 && self.put_off.is_none() {
-            return self.send_window_by_several(window, &batches, account);
+            return self.send_window_by_several(window, &chunks, account);
         }
-        while let Some(pages) = batches.next(self.batch_pfns(account)) {
+        let mut pfns = self.batch_pfns(account);
+        while let Some(pages) = chunks.next(pfns) {
             if self.is_over() {
                 break;
             }
             if let Some(put_off) = &mut self.put_off {
                 put_off.look(self.guest);
             }
+            let batch = gathered.batch_with_room(pages.len())?;
             let put_off = self.put_off.as_deref().map(PutOff::written);
             let done = match put_off {
-                None => self.reader(self.sieve, account).send_batch(pages)?,
+                None => self.reader(self.sieve, account).read(pages, batch)?,
                 Some(put_off) => {
                     let sieve = InTime { sieve: self.sieve, put_off };
-                    self.reader(&sieve, account).send_batch(pages)?
+                    self.reader(&sieve, account).read(pages, batch)?
                 }
             };
+            gathered.send_from(pfns)?;
             settle(self.unsent, self.owed, put_off, window, &done, account);
             account.progress.sent_bytes = self.outgoing.sent_bytes();
             self.toolstack.progress(&account.progress);
+            pfns = self.batch_pfns(account);
         }
         Ok(())
     }
@@ -193,15 +203,14 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
     fn send_window_by_several(
         &mut self,
         window: &[Pfn],
-        batches: &Batches,
+        chunks: &Chunks,
         account: &mut Account,
     ) -> Result<(), PassEnd> {
+        let tell_zeroes = self.tell_zeroes;
         let reader = Reader {
             guest: &*self.guest,
-            outgoing: self.outgoing,
             cancel: self.cancel,
             sieve: self.sieve,
-            tell_zeroes: self.tell_zeroes,
             leave_out_holes: self.leave_out_holes,
             liveness: liveness_in(account.progress.stage),
         };
@@ -211,12 +220,13 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
             let (tell, done) = channel();
             for _ in 0..self.readers {
                 let (tell, reader) = (tell.clone(), &reader);
-                scope.spawn(move || reader.send_batches(batches, &tell));
+                let mut gathered = Gathered::new(outgoing, tell_zeroes);
+                scope.spawn(move || reader.send_chunks(chunks, &mut gathered, &tell));
             }
             drop(tell);
             for done in done {
-                // The others stop after the batch that they are at.
-                let done = done.inspect_err(|_| batches.stop())?;
+                // The others stop after the chunk that they are at.
+                let done = done.inspect_err(|_| chunks.stop())?;
                 settle(unsent, owed, None, window, &done, account);
                 account.progress.sent_bytes = outgoing.sent_bytes();
                 toolstack.progress(&account.progress);
@@ -225,13 +235,11 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
         })
     }
 
-    fn reader<'b>(&'b self, sieve: &'b dyn Sieve, account: &Account) -> Reader<'b, 'b, G> {
+    fn reader<'b>(&'b self, sieve: &'b dyn Sieve, account: &Account) -> Reader<'b, G> {
         Reader {
             guest: &*self.guest,
-            outgoing: self.outgoing,
             cancel: self.cancel,
             sieve,
-            tell_zeroes: self.tell_zeroes,
             leave_out_holes: self.leave_out_holes,
             liveness: liveness_in(account.progress.stage),
         }
@@ -262,87 +270,6 @@ fn liveness_in(stage: Stage) -> Liveness {
     match stage {
         Stage::PreCopy { .. } => Liveness::Running,
         Stage::StopAndCopy | Stage::Verify | Stage::Receiving => Liveness::Suspended,
-    }
-}
-
-/// A window in batches, to be taken by whichever reader is free.
-struct Batches {
-    next: AtomicUsize,
-    len: usize,
-}
-
-impl Batches {
-    /// The next `pfns` pages, or what is left.
-    fn next(&self, pfns: usize) -> Option<Range<usize>> {
-        let start = self.next.fetch_add(pfns, Ordering::Relaxed);
-        (start < self.len).then(|| start..self.len.min(start + pfns))
-    }
-
-    fn stop(&self) {
-        self.next.store(self.len, Ordering::Relaxed);
-    }
-}
-
-/// One thread's view of a pass.
-struct Reader<'a, 'scope, G> {
-    guest: &'a G,
-    outgoing: &'a Outgoing<'scope>,
-    cancel: &'a Cancel,
-    sieve: &'a dyn Sieve,
-    tell_zeroes: bool,
-    leave_out_holes: bool,
-    liveness: Liveness,
-}
-
-/// A batch that was read, and of which all that travels has been queued.
-struct Done {
-    pages: Range<usize>,
-    data_pages: u64,
-    zero_pages: u64,
-    empty_pages: u64,
-    read_pages: u64,
-    owed: Vec<Pfn>,
-    reading: Duration,
-}
-
-impl<G: SourceGuest> Reader<'_, '_, G> {
-    fn send_batches(&self, batches: &Batches, tell: &Sender<Result<Done, PassEnd>>) {
-        while let Some(pages) = batches.next(MAX_BATCH_PFNS) {
-            let done = self.send_batch(pages);
-            let failed = done.is_err();
-            if tell.send(done).is_err() || failed {
-                return;
-            }
-        }
-    }
-
-    fn send_batch(&self, pages: Range<usize>) -> Result<Done, PassEnd> {
-        if self.cancel.is_cancelled() {
-            return Err(SaveFailure::Cancelled.into());
-        }
-        let mut batch = self.outgoing.empty_batch();
-        let started = Instant::now();
-        batch.tell_zeroes = self.tell_zeroes;
-        self.guest.read_batch(pages.clone(), self.liveness, self.sieve, &mut batch)?;
-        if self.leave_out_holes {
-            batch.entries.retain(|entry| entry.page_type != PageType::Invalid);
-        }
-        let data_pages = batch.entries.iter().filter(|e| e.page_type.has_data()).count() as u64;
-        let done = Done {
-            pages,
-            data_pages,
-            zero_pages: batch.zeroes.len() as u64,
-            empty_pages: batch.entries.len() as u64 - data_pages,
-            read_pages: batch.read_pages,
-            owed: std::mem::take(&mut batch.owed),
-            reading: started.elapsed(),
-        };
-        if batch.is_empty() {
-            self.outgoing.give_back(batch);
-        } else {
-            self.outgoing.send_batch(batch)?;
-        }
-        Ok(done)
     }
 }
 
