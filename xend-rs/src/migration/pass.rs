@@ -26,9 +26,10 @@ const WINDOW_PFNS: usize = 8 * MAX_BATCH_PFNS;
 /// other at a window's end.
 const WINDOW_PFNS_PER_READER: usize = 16 * MAX_BATCH_PFNS;
 
-/// Batches in a window where pages are put off and a batch is what leaves in a twentieth of a second:
-/// about a second's pages.
-const BATCHES_IN_WINDOW: usize = 16;
+/// Batches in a window where pages are put off and a batch is what leaves in a twentieth of a second: as
+/// many as fill a large window at full speed, and no more on a slow link, whose queue would run dry while
+/// that is mapped.
+const BATCHES_IN_WINDOW: usize = WINDOW_PFNS / MAX_BATCH_PFNS;
 
 /// What ends a pass early.
 pub(super) enum PassEnd {
@@ -108,7 +109,7 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
         }
 
         // The link has nothing to do until the first is mapped.
-        let mut window_pfns = MAX_BATCH_PFNS * self.readers.max(1);
+        let mut window_pfns = self.window_pfns(&account).min(MAX_BATCH_PFNS * self.readers.max(1));
         let mut pfns = order.pfns();
         let mut window: Vec<Pfn> = Vec::with_capacity(WINDOW_PFNS);
         let mut gathered = Gathered::new(self.outgoing, self.tell_zeroes);
@@ -245,13 +246,10 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
         }
     }
 
-    /// How many pages to map at once. Where batches are small the queue is short, and would run dry
-    /// while a large window is mapped.
+    /// How many pages to map at once.
     fn window_pfns(&self, account: &Account) -> usize {
         match (&self.put_off, self.readers) {
-            (Some(_), _) => {
-                (BATCHES_IN_WINDOW * self.batch_pfns(account)).clamp(MAX_BATCH_PFNS, WINDOW_PFNS)
-            }
+            (Some(_), _) => BATCHES_IN_WINDOW * self.batch_pfns(account),
             (None, 0 | 1) => WINDOW_PFNS,
             (None, readers) => WINDOW_PFNS_PER_READER * readers,
         }
