@@ -19,9 +19,22 @@ const MAX_HOSTS: usize = 26;
 /// The disk that all hosts share.
 const DISK_BYTES: usize = 192 << 20;
 const LOG_TIMEOUT: Duration = Duration::from_secs(10);
-/// What shows why a guest is not heard.
-const DOM0_STATE: &str = "exec 2>&1; set -x; xl list; xenstore-ls -f /local/domain; \
-    brctl show; brctl showmacs xenbr0; ip neigh; ip -s link; cat /proc/interrupts; dmesg | tail -n 60";
+/// What shows why a guest is not heard: it is asked once more from nearby, and what is counted on the way
+/// is shown before and after that.
+const DOM0_STATE: &str = r#"
+exec 2>&1
+counted() { grep -e vif -e xenbr0 -e eth0 /proc/net/dev; grep vif /proc/interrupts; }
+xl list
+xenstore-ls -f /local/domain
+od -A d -t x1 /sys/class/net/xenbr0/brforward
+ip neigh
+counted
+for ip in $(xenstore-ls -f /local/domain/0/backend/vif | sed -n 's/.*ip = "\(.*\)"/\1/p'); do
+    ping -c 3 -W 1 "$ip"
+done
+counted
+dmesg | tail -n 60
+"#;
 const CLOCK_TIMEOUT: Duration = Duration::from_secs(20);
 const FIRST_COMMAND_PORT: u16 = 5000;
 const FIRST_SHELL_PORT: u16 = 5100;
