@@ -201,7 +201,7 @@ impl Workload {
     fn status_line(&self) -> String {
         format!(
             "up {} s, {} pages, {} hot, {} writes at {}/s, {} pages checked, {} wrong, \
-             longest gap {} ms",
+             longest gap {} ms, {} KiB free",
             self.uptime_s(),
             self.memory.page_count(),
             self.hot_pages,
@@ -210,6 +210,7 @@ impl Workload {
             self.tally.checked(),
             self.tally.wrong(),
             self.gaps.longest_ms(),
+            mem_free_kib().unwrap_or(0),
         )
     }
 
