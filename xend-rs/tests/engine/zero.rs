@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use xend_rs::hypervisor::sim::{Faults, Operation, SimDestination, SimMemory};
 use xend_rs::hypervisor::types::{PAGE_SIZE, Pfn};
-use xend_rs::migration::{RestoreError, SaveOptions, Tracking, restore};
+use xend_rs::migration::{PauseBudget, RestoreError, SaveOptions, Tracking, restore};
 use xend_rs::stream::libxc::Record;
 use xend_rs::stream::{Checks, Source, libxc};
 
@@ -57,6 +57,43 @@ fn a_stock_receiver_gets_them_in_full() {
             assert!(!matches!(record, Record::ZeroPages(_)));
             reader.skip_pages().unwrap();
         }
+    }
+}
+
+/// The ZERO_PAGES records of an image, in runs.
+fn zero_records(image: &[u8]) -> Vec<usize> {
+    let mut reader = libxc::Reader::open(Source::new(image), Checks::RESTORE).unwrap();
+    let mut records = Vec::new();
+    while let Some(record) = reader.next_record().unwrap() {
+        match record {
+            Record::ZeroPages(runs) => records.push(runs.len()),
+            Record::PageData(_) => reader.skip_pages().unwrap(),
+            _ => {}
+        }
+    }
+    records
+}
+
+#[test]
+fn pages_of_zeroes_wait_for_the_data_that_follow() {
+    // Small batches: of 64 pages, for nothing is known of the link.
+    let options =
+        SaveOptions { put_off: Some(PauseBudget::default()), ..telling(Tracking::LogDirty) };
+    let journey = migrate(&mostly_empty(2000), &options, idle);
+    let records = zero_records(&journey.image);
+    assert!(records.len() <= 4, "{} records for {PFNS} pages", records.len());
+    assert_eq!(journey.received.zero_pages, PFNS - PFNS.div_ceil(2000));
+}
+
+#[test]
+fn as_many_wait_as_fit_into_a_record_though_none_has_a_neighbour() {
+    for put_off in [None, Some(PauseBudget::default())] {
+        let memory = SimMemory::empty(PFNS * 2);
+        (0..PFNS).for_each(|pfn| memory.balloon_in(Pfn(pfn * 2)));
+        let options = SaveOptions { put_off, ..telling(Tracking::LogDirty) };
+        let journey = migrate(&memory, &options, idle);
+        assert_eq!(journey.received.zero_pages, PFNS);
+        assert_eq!(zero_records(&journey.image).iter().sum::<usize>() as u64, PFNS);
     }
 }
 

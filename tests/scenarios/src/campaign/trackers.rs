@@ -3,12 +3,14 @@
 //! What a guest is slowed down by is Xen, which notes its writes, or Dom0, which has the same processor and
 //! spoils its caches. The second is not what trackers differ in, and varies: so the guest has a cap that
 //! leaves Dom0 enough, and while its pace is measured the link is so slow that Dom0 has next to nothing to do.
+//! How fast the emulated processor is varies, too. So a process that only computes has half of the guest's
+//! time, and the pace is how many processes are made for what it gets done.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::{Guest, GuestKind, GuestSpec};
+use lab::{Guest, GuestKind, GuestSpec, ProcessRole, ProcessSpec};
 
 use super::bound::{Wanted, told};
 use super::figures::{add_ratios, rows};
@@ -36,6 +38,10 @@ const SETTLE: Duration = Duration::from_secs(10);
 /// By then round 0 has begun.
 const BEGUN_BYTES: u64 = 512 << 10;
 
+/// What computes in the guest, as fast as it can: it reads the same pages over and over.
+const CALCULATOR: ProcessSpec =
+    ProcessSpec { role: ProcessRole::Reader, memory_mib: 1, pages_per_s: 10_000_000, port: 7001 };
+
 /// The trackers, by their names.
 const TRACKERS: [&str; 2] = ["log-dirty", "digest"];
 
@@ -53,9 +59,11 @@ struct Run {
 const COLUMNS: &[Column<Run>] = &[
     ("client gap, ms", |run| run.gap_ms, 2),
     ("on the wire, MiB", |run| run.wire_mib, 2),
-    ("processes a second before", |run| run.before.guest, 2),
-    ("processes a second while tracked", |run| run.tracked.guest, 2),
-    ("pace: the second through the first", Run::pace, 2),
+    ("processes a second before", |run| run.before.processes, 2),
+    ("the same while tracked", |run| run.tracked.processes, 2),
+    ("pages read a second before", |run| run.before.read_pages, 0),
+    ("the same while tracked", |run| run.tracked.read_pages, 0),
+    ("pace: processes for what is read, while tracked through before", Run::pace, 2),
     ("guest's part of the processor before", |run| run.before.processor, 2),
     ("the same while tracked", |run| run.tracked.processor, 2),
     ("Dom0's part before", |run| run.before.dom0, 2),
@@ -66,9 +74,11 @@ const COLUMNS: &[Column<Run>] = &[
 const LEAST_PACE: f64 = 0.95;
 
 impl Run {
-    /// How fast the guest is while it is tracked, through how fast it was.
+    /// How fast processes are made while the guest is tracked, through how fast they were; both for the
+    /// same amount of computing.
     fn pace(&self) -> f64 {
-        self.tracked.guest / self.before.guest
+        let for_the_same = |pace: Pace| pace.processes / pace.read_pages;
+        for_the_same(self.tracked) / for_the_same(self.before)
     }
 }
 
@@ -83,8 +93,9 @@ pub fn run(pairs: u32) -> Result<()> {
 
 fn compare(rig: &Rig, pairs: u32) -> Result<()> {
     let usual = usual(GuestKind::Pv);
-    let memory_mib = usual.memory_mib + UNREST_MIB + 2 * pairs * LOST_PER_RESUME_MIB;
-    let spec = GuestSpec { memory_mib, ..usual };
+    let lost_mib = 2 * pairs * LOST_PER_RESUME_MIB;
+    let memory_mib = usual.memory_mib + UNREST_MIB + CALCULATOR.memory_mib + lost_mib;
+    let spec = GuestSpec { memory_mib, processes: vec![CALCULATOR], ..usual };
     let guest = rig.host(Place::A).create_guest(&spec)?;
     let mut runs = Vec::new();
     for pair in 0..pairs {
@@ -96,8 +107,8 @@ fn compare(rig: &Rig, pairs: u32) -> Result<()> {
                 pair + 1,
                 run.gap_ms,
                 run.pace(),
-                run.tracked.guest,
-                run.before.guest,
+                run.tracked.processes,
+                run.before.processes,
             );
             runs.push(run);
         }
@@ -110,12 +121,15 @@ fn compare(rig: &Rig, pairs: u32) -> Result<()> {
         what: format!(
             "A PV guest of {memory_mib} MiB, {} MiB of it verified after each migration, {} MiB written \
              at {} pages/s; our helper on both sides, the trackers in alternating order. The guest forks \
-             processes as fast as it can, which makes and unmakes page tables; its pace is how many of \
-             them it makes in a second of round 0, through how many it makes just before. It shares one \
-             emulated processor with Dom0: so it may have {CAP_PERCENT} % of it, and the link carries \
-             {SLOW_LINK_MBIT} Mbit/s while the pace is measured, for {} s, and {LINK_MBIT} afterwards. \
-             Medians, with lowest and highest.",
+             processes as fast as it can, which makes and unmakes page tables, and beside that one \
+             process reads {} MiB over and over, which needs nothing of Xen. The guest's pace is how many \
+             processes it makes for each page read, in round 0 through just before: how fast the emulated \
+             processor is, and how much of it the guest has, is in both. It shares that processor with \
+             Dom0: so it may have {CAP_PERCENT} % of it, and the link carries {SLOW_LINK_MBIT} Mbit/s \
+             while the pace is measured, for {} s, and {LINK_MBIT} afterwards. Medians, with lowest and \
+             highest.",
             spec.workload.memory_mib, spec.workload.hot_mib, spec.workload.writes_per_s,
+            CALCULATOR.memory_mib,
             MEASURE.as_secs(),
         ),
         circumstances: &circumstances,
@@ -170,8 +184,10 @@ fn arrive(flight: Flight<'_>, guest: &Guest) -> Result<Account> {
 /// How fast the guest is, and who has which part of the processor.
 #[derive(Clone, Copy)]
 struct Pace {
-    /// Processes that it makes in a second.
-    guest: f64,
+    /// Processes that are made in a second.
+    processes: f64,
+    /// Pages that are read in a second.
+    read_pages: f64,
     processor: f64,
     dom0: f64,
 }
@@ -183,11 +199,13 @@ impl Pace {
         let after = Count::now(rig, guest, place)?;
         let seconds = (after.at - before.at).as_secs_f64();
         let pace = Self {
-            guest: (after.processes - before.processes) / seconds,
+            processes: (after.processes - before.processes) / seconds,
+            read_pages: (after.read_pages - before.read_pages) / seconds,
             processor: (after.guest_s - before.guest_s) / seconds,
             dom0: (after.dom0_s - before.dom0_s) / seconds,
         };
-        ensure!(pace.guest > 0.0, "the guest makes no processes");
+        ensure!(pace.processes > 0.0, "the guest makes no processes");
+        ensure!(pace.read_pages > 0.0, "the guest reads no pages");
         Ok(pace)
     }
 }
@@ -196,6 +214,7 @@ impl Pace {
 struct Count {
     at: Instant,
     processes: f64,
+    read_pages: f64,
     guest_s: f64,
     dom0_s: f64,
 }
@@ -208,9 +227,11 @@ impl Count {
             domain.map(|domain| domain.cpu_seconds).with_context(|| format!("no domain {name}"))
         };
         let made = guest.stats()?["churn"]["processes"].as_f64();
+        let calculator = guest.process(CALCULATOR.port, ASK)?;
         Ok(Self {
             at: Instant::now(),
             processes: made.context("the workload counts no processes")?,
+            read_pages: calculator.context("what computes does not answer")?.done_pages as f64,
             guest_s: seconds(guest.name())?,
             dom0_s: seconds("Domain-0")?,
         })
@@ -244,8 +265,9 @@ mod tests {
             tracker,
             gap_ms,
             wire_mib: 3.0,
-            before: Pace { guest: 4.0, processor: 0.6, dom0: 0.1 },
-            tracked: Pace { guest: 3.9, processor: 0.6, dom0: 0.1 },
+            before: Pace { processes: 4.0, read_pages: 1000.0, processor: 0.6, dom0: 0.1 },
+            // Half as fast, and so is the processor.
+            tracked: Pace { processes: 2.0, read_pages: 510.0, processor: 0.6, dom0: 0.1 },
         };
         let runs = [run("log-dirty", 100.0), run("digest", 150.0), run("digest", 250.0)];
         let rows = figures(&runs).expect("both were measured");
