@@ -1,16 +1,14 @@
 //! Log-dirty and digest in turn, for the same PV guest, on a hypervisor that has both.
 //!
-//! What a guest is slowed down by is Xen, which notes its writes, or the rest of a migration: Dom0 has the
-//! same processor and spoils its caches, and the emulated hosts have the same machine. The second is not
-//! what trackers differ in. So the guest's pace while it is tracked is held against its pace while another
-//! guest is, in the same way: then all is the same, but that Xen lets it alone. The guest has a cap
-//! that leaves Dom0 enough, and the link is so slow meanwhile that Dom0 has next to nothing to do.
+//! What a guest is slowed down by is Xen, which notes its writes, or Dom0, which has the same processor and
+//! spoils its caches. The second is not what trackers differ in, and varies: so the guest has a cap that
+//! leaves Dom0 enough, and while its pace is measured the link is so slow that Dom0 has next to nothing to do.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::{Guest, GuestKind, GuestSpec, WorkloadSpec};
+use lab::{Guest, GuestKind, GuestSpec};
 
 use super::bound::{Wanted, told};
 use super::figures::{add_ratios, rows};
@@ -22,7 +20,7 @@ use crate::helper::Helper;
 use crate::machine::Circumstances;
 use crate::rig::{ASK, Place, Rig};
 use crate::statistics::Spread;
-use crate::traveller::{LOST_PER_RESUME_MIB, UNREST_MIB, find, require_intact, small, usual};
+use crate::traveller::{LOST_PER_RESUME_MIB, UNREST_MIB, find, require_intact, usual};
 
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
 const LINK_MBIT: u32 = 24;
@@ -32,9 +30,9 @@ const SLOW_LINK_MBIT: u32 = 1;
 const CAP_PERCENT: u32 = 60;
 /// As often as the guest can.
 const CHURN_PER_S: u32 = 100;
-const MEASURE: Duration = Duration::from_secs(20);
+const MEASURE: Duration = Duration::from_secs(25);
 /// A guest that has just arrived, and the host that it has come to, are busy for a while.
-const SETTLE: Duration = Duration::from_secs(8);
+const SETTLE: Duration = Duration::from_secs(10);
 /// By then round 0 has begun.
 const BEGUN_BYTES: u64 = 512 << 10;
 
@@ -46,31 +44,31 @@ struct Run {
     tracker: &'static str,
     gap_ms: f64,
     wire_mib: f64,
-    /// While another guest was tracked.
-    beside: Pace,
-    /// While the guest was.
+    /// Before it.
+    before: Pace,
+    /// While the guest was tracked.
     tracked: Pace,
 }
 
 const COLUMNS: &[Column<Run>] = &[
     ("client gap, ms", |run| run.gap_ms, 2),
     ("on the wire, MiB", |run| run.wire_mib, 2),
-    ("processes a second while another guest is tracked", |run| run.beside.guest, 2),
-    ("processes a second while it is tracked", |run| run.tracked.guest, 2),
+    ("processes a second before", |run| run.before.guest, 2),
+    ("processes a second while tracked", |run| run.tracked.guest, 2),
     ("pace: the second through the first", Run::pace, 2),
-    ("guest's part of the processor while another is", |run| run.beside.processor, 2),
-    ("the same while it is", |run| run.tracked.processor, 2),
-    ("Dom0's part while another is", |run| run.beside.dom0, 2),
-    ("the same while it is", |run| run.tracked.dom0, 2),
+    ("guest's part of the processor before", |run| run.before.processor, 2),
+    ("the same while tracked", |run| run.tracked.processor, 2),
+    ("Dom0's part before", |run| run.before.dom0, 2),
+    ("the same while tracked", |run| run.tracked.dom0, 2),
 ];
 
 /// More or less as fast.
 const LEAST_PACE: f64 = 0.95;
 
 impl Run {
-    /// How fast the guest is while it is tracked, through how fast while another is.
+    /// How fast the guest is while it is tracked, through how fast it was.
     fn pace(&self) -> f64 {
-        self.tracked.guest / self.beside.guest
+        self.tracked.guest / self.before.guest
     }
 }
 
@@ -88,19 +86,18 @@ fn compare(rig: &Rig, pairs: u32) -> Result<()> {
     let memory_mib = usual.memory_mib + UNREST_MIB + 2 * pairs * LOST_PER_RESUME_MIB;
     let spec = GuestSpec { memory_mib, ..usual };
     let guest = rig.host(Place::A).create_guest(&spec)?;
-    let other = rig.host(Place::A).create_guest(&idle(pairs))?;
     let mut runs = Vec::new();
     for pair in 0..pairs {
         let [first, second] = TRACKERS;
         for tracker in if pair % 2 == 0 { [first, second] } else { [second, first] } {
-            let run = migrate(rig, &guest, &other, tracker)?;
+            let run = migrate(rig, &guest, tracker)?;
             println!(
                 "pair {}, {tracker}: gap {:.0} ms, pace {:.2} ({:.1} of {:.1} processes a second)",
                 pair + 1,
                 run.gap_ms,
                 run.pace(),
                 run.tracked.guest,
-                run.beside.guest,
+                run.before.guest,
             );
             runs.push(run);
         }
@@ -114,11 +111,10 @@ fn compare(rig: &Rig, pairs: u32) -> Result<()> {
             "A PV guest of {memory_mib} MiB, {} MiB of it verified after each migration, {} MiB written \
              at {} pages/s; our helper on both sides, the trackers in alternating order. The guest forks \
              processes as fast as it can, which makes and unmakes page tables; its pace is how many of \
-             them it makes in a second of round 0, through how many it makes just before in round 0 of \
-             another guest, which is idle, with the same tracker. It shares one emulated processor with \
-             Dom0: so it may have {CAP_PERCENT} % of it, and the link carries {SLOW_LINK_MBIT} Mbit/s \
-             while processes are counted, for {} s, and {LINK_MBIT} afterwards. Medians, with lowest and \
-             highest.",
+             them it makes in a second of round 0, through how many it makes just before. It shares one \
+             emulated processor with Dom0: so it may have {CAP_PERCENT} % of it, and the link carries \
+             {SLOW_LINK_MBIT} Mbit/s while the pace is measured, for {} s, and {LINK_MBIT} afterwards. \
+             Medians, with lowest and highest.",
             spec.workload.memory_mib, spec.workload.hot_mib, spec.workload.writes_per_s,
             MEASURE.as_secs(),
         ),
@@ -129,46 +125,30 @@ fn compare(rig: &Rig, pairs: u32) -> Result<()> {
     .keep()
 }
 
-fn migrate(rig: &Rig, guest: &Guest, other: &Guest, tracker: &'static str) -> Result<Run> {
+fn migrate(rig: &Rig, guest: &Guest, tracker: &'static str) -> Result<Run> {
     let from = find(rig, guest)?;
-    ensure!(find(rig, other)? == from, "the two guests are not on one host");
-    let link = rig.lab().link();
     let cap = format!("xl sched-credit2 -d {} -c {CAP_PERCENT}", guest.name());
     rig.host(from).run_ok(&cap, ASK)?;
     guest.churn(CHURN_PER_S)?;
     // As in a migration, where somebody looks how long the guest is away.
     let client = rig.lab().watch(guest.ip(), WATCH_PERIOD)?;
     thread::sleep(SETTLE);
-    link.shape(Some(SLOW_LINK_MBIT))?;
-    let flight = set_out(rig, other, from, tracker)?;
-    let beside = Pace::measure(rig, guest, from)?;
+    let before = Pace::measure(rig, guest, from)?;
     let _ = client.finish();
-    link.shape(None)?;
-    arrive(flight, other)?;
-    link.shape(Some(SLOW_LINK_MBIT))?;
+    rig.lab().link().shape(Some(SLOW_LINK_MBIT))?;
     let flight = set_out(rig, guest, from, tracker)?;
     let tracked = Pace::measure(rig, guest, from)?;
     // The rest is for the gap and the bytes, which so much unrest would hide.
     guest.churn(0)?;
-    link.shape(Some(LINK_MBIT))?;
+    rig.lab().link().shape(Some(LINK_MBIT))?;
     let account = arrive(flight, guest)?;
     Ok(Run {
         tracker,
         gap_ms: account.client.longest_gap_ms,
         wire_mib: account.wire_bytes as f64 / f64::from(1 << 20),
-        beside,
+        before,
         tracked,
     })
-}
-
-/// Another guest, which does next to nothing.
-fn idle(pairs: u32) -> GuestSpec {
-    let small = small(GuestKind::Pv);
-    GuestSpec {
-        workload: WorkloadSpec { writes_per_s: 1, ..small.workload },
-        memory_mib: small.memory_mib + 2 * pairs * LOST_PER_RESUME_MIB,
-        ..small
-    }
 }
 
 /// A migration whose round 0 has begun.
@@ -241,7 +221,7 @@ impl Count {
 fn findings(runs: &[Run]) -> Result<String> {
     let digest = runs.iter().filter(|run| run.tracker == TRACKERS[1]);
     let pace = Spread::of(digest.map(Run::pace)).context("no run by digest")?;
-    let what = "digest: the guest's pace while it is tracked, through that while another is";
+    let what = "digest: the guest's pace while it is tracked, through that before";
     Ok(told(what, pace.median, 2, Wanted::AtLeast(LEAST_PACE)))
 }
 
@@ -264,7 +244,7 @@ mod tests {
             tracker,
             gap_ms,
             wire_mib: 3.0,
-            beside: Pace { guest: 4.0, processor: 0.6, dom0: 0.1 },
+            before: Pace { guest: 4.0, processor: 0.6, dom0: 0.1 },
             tracked: Pace { guest: 3.9, processor: 0.6, dom0: 0.1 },
         };
         let runs = [run("log-dirty", 100.0), run("digest", 150.0), run("digest", 250.0)];
