@@ -78,10 +78,10 @@ fn measure(rig: &Rig, runs: u32, min_mbit: u32, max_mbit: u32) -> Result<()> {
             "A PV guest of {} MiB that writes {WRITES_PER_S} pages/s ({:.0} Mbit/s), evenly at \
              random from {HOT_MIB} MiB, goes to and fro by TCP with `{options}`, over a link that is \
              as fast as the emulation is. The counters of the sending host's network card are read \
-             every {} ms, but for those of a first journey in each direction, in which \
-             the emulator still translates the programs; what is compared is each full second within a pass, with the rate that the \
-             pass was given by xend's report. The law: the first round at the minimum, each further \
-             one at what was written in the round before and 50 Mbit/s more, none above the maximum, \
+             every {} ms, but for those of a first journey in each direction, in which the emulator still \
+             translates the programs; what is compared is each full second within a pass, with the rate \
+             that the pass was given by xend's report. The law: the first round at the minimum, each \
+             further one at what was written in the round before and 50 Mbit/s more, none above the maximum, \
              and the last pass at the maximum.",
             spec.memory_mib,
             f64::from(WRITES_PER_S) * PAGE_BITS / 1e6,
