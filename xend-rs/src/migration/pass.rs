@@ -175,11 +175,9 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
         if self.readers > 1 && self.put_off.is_none() {
             return self.send_window_by_several(window, &chunks, account);
         }
-        let mut pfns = self.batch_pfns(account);
-        while let Some(pages) = chunks.next(pfns) {
-            if self.is_over() {
-                break;
-            }
+        while !self.is_over() {
+            let pfns = self.batch_pfns(account);
+            let Some(pages) = chunks.next(pfns) else { break };
             if let Some(put_off) = &mut self.put_off {
                 put_off.look(self.guest);
             }
@@ -196,7 +194,6 @@ impl<G: SourceGuest, T: SourceToolstack> Pass<'_, '_, G, T> {
             settle(self.unsent, self.owed, put_off, window, &done, account);
             account.progress.sent_bytes = self.outgoing.sent_bytes();
             self.toolstack.progress(&account.progress);
-            pfns = self.batch_pfns(account);
         }
         Ok(())
     }

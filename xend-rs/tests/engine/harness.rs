@@ -15,6 +15,8 @@ use xend_rs::migration::{
     Cancel, RestoreError, RestoreReport, SaveError, SaveOptions, SaveReport, Sink, Tracking,
     restore, save,
 };
+use xend_rs::stream::libxc::Record;
+use xend_rs::stream::{Checks, Source, libxc};
 
 /// What a test wants to happen when the engine reports progress.
 pub(crate) type OnProgress<'a> = Box<dyn FnMut(&Progress) + 'a>;
@@ -244,4 +246,17 @@ impl Sink for BrokenSink {
         Ok(())
     }
     fn set_rate(&mut self, _limit: Option<Rate>) {}
+}
+
+/// The records of an image, in their order; of PAGE_DATA the entries.
+pub(crate) fn records(image: &[u8]) -> Vec<Record> {
+    let mut reader = libxc::Reader::open(Source::new(image), Checks::RESTORE).unwrap();
+    let mut records = Vec::new();
+    while let Some(record) = reader.next_record().unwrap() {
+        if matches!(record, Record::PageData(_)) {
+            reader.skip_pages().unwrap();
+        }
+        records.push(record);
+    }
+    records
 }

@@ -11,10 +11,9 @@ use xend_rs::migration::policy::{Decision, History, Next, Policy, Round, Why};
 use xend_rs::migration::tracker::{LogDirty, Tracker};
 use xend_rs::migration::{Cancel, PauseBudget, SaveOptions, Tracking, save_with};
 use xend_rs::stream::libxc::Record;
-use xend_rs::stream::{Checks, Source, libxc};
 
 use crate::harness::{
-    Journey, LIVE_TRACKING, SimToolstack, migrate, options, require_arrival, save_to_vec,
+    Journey, LIVE_TRACKING, SimToolstack, migrate, options, records, require_arrival, save_to_vec,
     source_of, tracked,
 };
 
@@ -56,15 +55,11 @@ impl Policy for HoldBack {
 
 /// The pfns of each PAGE_DATA record of an image, in their order.
 fn batches(image: &[u8]) -> Vec<Vec<u64>> {
-    let mut reader = libxc::Reader::open(Source::new(image), Checks::RESTORE).unwrap();
-    let mut batches = Vec::new();
-    while let Some(record) = reader.next_record().unwrap() {
-        if let Record::PageData(head) = record {
-            batches.push(head.entries.iter().map(|entry| entry.pfn.0).collect());
-            reader.skip_pages().unwrap();
-        }
-    }
-    batches
+    let pfns = |record| match record {
+        Record::PageData(head) => Some(head.entries.iter().map(|entry| entry.pfn.0).collect()),
+        _ => None,
+    };
+    records(image).into_iter().filter_map(pfns).collect()
 }
 
 #[test]
