@@ -6,10 +6,12 @@
 
 pub mod command;
 mod fd;
+mod last_second;
 mod limits;
 mod link;
 mod pace;
 pub mod peer;
+mod rate_limit;
 pub mod tcp;
 mod token_bucket;
 

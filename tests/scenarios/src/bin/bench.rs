@@ -40,7 +40,7 @@ struct Arguments {
     /// The kind of guest.
     #[arg(long, value_enum, default_value_t = Kind::Pv)]
     kind: Kind,
-    /// The guest's memory, in MiB [default: 128 for pv, 192 for pvh].
+    /// The guest's memory, in MiB [default: 136 for pv, 200 for pvh].
     #[arg(long)]
     memory_mib: Option<u32>,
     /// Memory of the guest whose contents are verified, in MiB.
@@ -81,8 +81,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let (kind, name, hypervisor, usual_mib) = match arguments.kind {
-        Kind::Pv => (GuestKind::Pv, "pv", Hypervisor::Shadow, 128),
-        Kind::Pvh => (GuestKind::Pvh, "pvh", Hypervisor::NoShadow, 192),
+        Kind::Pv => (GuestKind::Pv, "pv", Hypervisor::Shadow, 136),
+        Kind::Pvh => (GuestKind::Pvh, "pvh", Hypervisor::NoShadow, 200),
     };
     let writes_per_s = arguments.rate.unwrap_or(if arguments.toolstack { 0 } else { 200 });
     let plan = Plan {

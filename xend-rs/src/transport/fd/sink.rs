@@ -15,7 +15,7 @@ use crate::migration::rate::Rate;
 use crate::migration::{Cancel, Sink};
 use crate::transport::limits::{Least, Limits};
 use crate::transport::pace::Pace;
-use crate::transport::token_bucket::TokenBucket;
+use crate::transport::rate_limit::RateLimit;
 
 /// Room that is waited for in a full pipe.
 const FREE_PIPE_BYTES: usize = 128 * 1024;
@@ -31,7 +31,7 @@ pub struct FdSink {
     pace: Pace,
     limits: Limits,
     /// Where a rate is to be kept to: what may be sent, counted from when the sink was made.
-    bucket: Option<TokenBucket>,
+    rate_limit: Option<RateLimit>,
     since: Instant,
 }
 
@@ -47,7 +47,7 @@ impl FdSink {
             cancel,
             pace: Pace::new(),
             limits: Limits::default(),
-            bucket: None,
+            rate_limit: None,
             since: Instant::now(),
         })
     }
@@ -65,9 +65,9 @@ impl FdSink {
     /// How many of `wanted_bytes` may be sent. Waits until that is a burst, if there is a rate to keep
     /// to.
     fn await_room(&mut self, wanted_bytes: usize) -> io::Result<usize> {
-        let Some(bucket) = &mut self.bucket else { return Ok(wanted_bytes) };
+        let Some(limit) = &mut self.rate_limit else { return Ok(wanted_bytes) };
         loop {
-            match bucket.allow(wanted_bytes, self.since.elapsed()) {
+            match limit.allow(wanted_bytes, self.since.elapsed()) {
                 Ok(bytes) => return Ok(bytes),
                 Err(wait) => thread::sleep(wait.min(CANCEL_CHECK)),
             }
@@ -119,8 +119,8 @@ impl Write for FdSink {
             true => self.write_some(&first_bytes(slices, room))?,
             false => self.write_some(slices)?,
         };
-        if let Some(bucket) = &mut self.bucket {
-            bucket.take(written);
+        if let Some(limit) = &mut self.rate_limit {
+            limit.take(written, self.since.elapsed());
         }
         Ok(written)
     }
@@ -158,7 +158,7 @@ impl Sink for FdSink {
     }
 
     fn set_rate(&mut self, limit: Option<Rate>) {
-        self.bucket = limit.map(|rate| TokenBucket::new(rate, self.since.elapsed()));
+        self.rate_limit = limit.map(|rate| RateLimit::new(rate, self.since.elapsed()));
     }
 }
 
@@ -275,7 +275,7 @@ mod tests {
             let ratio = started.elapsed().as_secs_f64() / (2.0 * (1.0 + 33.0 / 1448.0));
             assert!(ratio > 0.97, "{ratio:.3} of the time it should take");
             sink.set_rate(None);
-            assert!(sink.bucket.is_none(), "the limit is lifted");
+            assert!(sink.rate_limit.is_none(), "the limit is lifted");
             sink.write_all(&vec![3; 8 << 20]).unwrap();
             drop(sink);
             let steps = reader.join().unwrap();
