@@ -7,6 +7,7 @@ use std::{fs, process};
 
 use serde::Deserialize;
 
+use crate::migration::policy::adaptive::Settings;
 use crate::toolstack::journal::now_s;
 use crate::toolstack::migrate::Report;
 
@@ -34,17 +35,30 @@ fn keep_in(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     forget_oldest(folder)
 }
 
+/// What of the downtime asked for is kept for what nobody has measured yet: a stop between these two
+/// hosts, without any memory to send.
+const UNMEASURED_SHARE: f64 = 1.0 / 3.0;
+
+/// `settings` for what stops have cost lately: to this peer, or to any if none is named.
+pub(super) fn with_stop_cost(settings: Settings, peer: Option<&str>) -> Settings {
+    let StopCost { usual, at_worst } = stop_without_memory(peer).unwrap_or(StopCost {
+        usual: settings.fixed_stop,
+        at_worst: settings.downtime_target.mul_f64(UNMEASURED_SHARE),
+    });
+    Settings { fixed_stop: usual, fixed_stop_at_worst: at_worst, ..settings }
+}
+
 /// What stops took lately, besides sending memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StopCost {
+struct StopCost {
     /// The middle one of the last few.
-    pub(super) usual: Duration,
+    usual: Duration,
     /// The longest of them; of five, the second: once may be an accident.
-    pub(super) at_worst: Duration,
+    at_worst: Duration,
 }
 
 /// In migrations to this peer, or to whatever peer if none is named. `None` where there are none.
-pub(super) fn stop_without_memory(peer: Option<&str>) -> Option<StopCost> {
+fn stop_without_memory(peer: Option<&str>) -> Option<StopCost> {
     stop_without_memory_in(Path::new(FOLDER), peer)
 }
 

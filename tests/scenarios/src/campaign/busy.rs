@@ -60,7 +60,7 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "busy-fast",
-        memory_mib: 200,
+        memory_mib: 208,
         link_mbit: 40,
         speed: 2.0,
         options: "",

@@ -81,9 +81,9 @@ fn dirty_rate(domain: &str, wishes: &Wishes) -> Result<ExitCode, Failure> {
         return Err(Failure::line(format_args!("{name}: interrupted before anything was seen")));
     }
     let pages = sight.census.map_or(total_pages, |census| census.nonzero_pages());
-    let fixed_stop =
-        reports::stop_without_memory(None).map_or(Settings::FIXED_STOP, |cost| cost.usual);
-    let account = account(&name, domid.0, &sight, (pages, fixed_stop), wishes);
+    let settings = Settings { downtime_target: wishes.downtime, ..Settings::default() };
+    let settings = reports::with_stop_cost(settings, None);
+    let account = account(&name, domid.0, &sight, (pages, settings), wishes);
     if let Some(path) = &wishes.svg {
         fs::write(path, svg::draw(&account))
             .map_err(|error| Failure::line(format_args!("cannot write {path}: {error}")))?;
@@ -107,21 +107,17 @@ fn account<'a>(
     name: &'a str,
     domid: u16,
     sight: &'a Sight,
-    (pages, stop): (u64, Duration),
+    (pages, settings): (u64, Settings),
     wishes: &Wishes,
 ) -> Account<'a> {
-    let (share, downtime) = (wishes.share, wishes.downtime);
+    let (share, downtime) = (wishes.share, settings.downtime_target);
     // By digest each round reads all memory, and the last pass does once more.
     let scan = match (sight.probe.tracking, sight.census) {
         (Tracking::Digest, Some(census)) => Some(census.duration),
         _ => None,
     };
-    let settings = Settings {
-        downtime_target: downtime,
-        fixed_stop: stop,
-        puts_off: sight.probe.tracking == Tracking::LogDirty,
-        ..Settings::default()
-    };
+    let puts_off = sight.probe.tracking == Tracking::LogDirty;
+    let settings = Settings { puts_off, ..settings };
     let curve = &sight.probe.curve;
     let predicted = |&link_mbit| {
         let link = payload(link_mbit);
@@ -131,7 +127,7 @@ fn account<'a>(
         Predicted { link_mbit, prediction, least_downtime }
     };
     let predictions = wishes.links_mbit.iter().map(predicted).collect();
-    let fixed_stop = stop + scan.unwrap_or_default();
+    let fixed_stop = settings.fixed_stop + scan.unwrap_or_default();
     Account { name, domid, share, sight, pages, downtime, fixed_stop, predictions }
 }
 

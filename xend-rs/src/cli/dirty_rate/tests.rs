@@ -9,6 +9,11 @@ use crate::migration::policy::Why;
 use crate::migration::probe::{Census, HotPage, Probe, Trace, TracedWindow};
 
 const STOP: Duration = Duration::from_millis(70);
+/// What the migrations of these tests keep to.
+fn settings() -> Settings {
+    Settings { fixed_stop: STOP, fixed_stop_at_worst: STOP, ..Settings::default() }
+}
+
 const NAME: &str = "a<b>&\"c\u{1}";
 
 /// A guest of 10000 pages that writes to 1000 of them, 2000 times a second.
@@ -49,7 +54,7 @@ fn sight(tracking: Tracking) -> Sight {
 
 fn with_account<T>(tracking: Tracking, tell: impl FnOnce(&Account<'_>) -> T) -> T {
     let sight = sight(tracking);
-    tell(&account(NAME, 3, &sight, (6000, STOP), &Wishes::default()))
+    tell(&account(NAME, 3, &sight, (6000, settings()), &Wishes::default()))
 }
 
 #[test]
@@ -108,12 +113,12 @@ fn where_the_guest_outruns_the_link_rounds_come_to_the_fixed_point() {
     // 2000 pages a second are 66 Mbit/s.
     let (sight, links_mbit) = (sight(Tracking::LogDirty), vec![30]);
     let wishes = Wishes { links_mbit, ..Wishes::default() };
-    let account = account(NAME, 3, &sight, (6000, STOP), &wishes);
+    let account = account(NAME, 3, &sight, (6000, settings()), &wishes);
     let Predicted { prediction, least_downtime: shown, .. } = &account.predictions[0];
     assert_eq!(prediction.ends, Some(Why::NoProgress), "{prediction:?}");
     assert!(*shown <= prediction.downtime, "{shown:?}: {prediction:?}");
     // x = 1 - e^(-2.33 x) has the solution 0.873.
-    let settings = Settings { fixed_stop: STOP, ..Settings::default() };
+    let settings = settings();
     let least =
         |pages| least_downtime(&sight.probe.curve, &Journey::new(pages, payload(30), &settings));
     let expected = STOP + payload(30).time_for(873 * PAGE_BYTES);

@@ -15,7 +15,7 @@ use crate::cli::args::Args;
 use crate::cli::config_source::{self, ConfigSource};
 use crate::cli::failure::Failure;
 use crate::cli::progress::Screen;
-use crate::cli::reports::{self, StopCost};
+use crate::cli::reports;
 use crate::cli::{domains, output, transfer};
 use crate::error_line::error_line;
 use crate::hypervisor::types::Domid;
@@ -109,19 +109,9 @@ fn migrate(
     end(&report, result, wishes)
 }
 
-/// What of the downtime asked for is kept for what nobody has measured yet: a stop between these two
-/// hosts, without any memory to send.
-const UNMEASURED_SHARE: f64 = 1.0 / 3.0;
-
 /// What the rounds keep to, with what stops have cost lately.
 fn rounds_to(peer: &Peer, wishes: &Wishes) -> Result<Settings, Failure> {
-    let settings = wishes.rounds.settings()?;
-    let (fixed_stop, fixed_stop_at_worst) =
-        match reports::stop_without_memory(Some(&peer.to_string())) {
-            Some(StopCost { usual, at_worst }) => (usual, at_worst),
-            None => (settings.fixed_stop, settings.downtime_target.mul_f64(UNMEASURED_SHARE)),
-        };
-    Ok(Settings { fixed_stop, fixed_stop_at_worst, ..settings })
+    Ok(reports::with_stop_cost(wishes.rounds.settings()?, Some(&peer.to_string())))
 }
 
 /// In xl's words, where it has some.

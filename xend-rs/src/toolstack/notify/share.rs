@@ -86,9 +86,9 @@ impl Sum {
 }
 
 impl LinkShare {
-    /// Of a guest whose writes are found in this way.
-    pub fn new(tracking: Tracking) -> Self {
-        Self { writes_are_noted: tracking == Tracking::LogDirty, ..Self::default() }
+    /// The guest's writes are found in this way. Until that is known they are taken not to be noted.
+    pub fn tracked_by(&mut self, tracking: Tracking) {
+        self.writes_are_noted = tracking == Tracking::LogDirty;
     }
 
     /// The rounds are so far by `now`, and the receiver has read so much, if it says that. What the
@@ -264,13 +264,15 @@ mod tests {
             let now = start + Duration::from_secs(second);
             share.progress(now, &progress, Some(second * 4 * MIB))
         };
-        let mut share = LinkShare::new(Tracking::LogDirty);
+        let mut share = LinkShare::default();
+        share.tracked_by(Tracking::LogDirty);
         assert_eq!(at(&mut share, 0, 0, 16), None);
         assert_eq!(at(&mut share, 1, 0, 16), Some(2 * MIB));
         assert_eq!(at(&mut share, 2, 1, 4), None, "2 MiB a second, as was told");
         assert_eq!(at(&mut share, 3, 2, 4), Some(MIB), "twice as much");
         assert_eq!(at(&mut share, 4, 3, 1), Some(2 * MIB), "half as much");
-        let mut share = LinkShare::new(Tracking::Digest);
+        share = LinkShare::default();
+        share.tracked_by(Tracking::Digest);
         let told = [0, 1, 2, 3].map(|round| at(&mut share, u64::from(round), round, 16));
         assert_eq!(told, [None, Some(2 * MIB), None, None], "all of it is looked at each time");
     }

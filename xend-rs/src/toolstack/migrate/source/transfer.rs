@@ -70,7 +70,7 @@ impl<H: SourceHost> Sender<'_, H> {
             stop: self.stop,
             agent: &*self.agent,
             ear: self.ear,
-            share: Some(LinkShare::new(self.departure.tracking)),
+            share: Some(LinkShare::default()),
             foresight: Foresight::new(self.departure.rounds, zero_pages),
             clock: &mut self.clock,
             report: &mut self.report,
@@ -208,6 +208,9 @@ impl<H: SourceHost> SourceToolstack for Bridge<'_, H> {
             census.nonzero_pages(),
             census.zero_pages,
         );
+        if let Some(share) = &mut self.share {
+            share.tracked_by(probe.tracking);
+        }
         self.foresight.probed(probe, census);
     }
 
