@@ -141,11 +141,6 @@ impl Notify {
         held.unwrap_or(0)
     }
 
-    /// The guest goes on here after it was suspended. Waits a second at most.
-    pub fn resumed(&self) {
-        self.lock().resumed();
-    }
-
     /// The guest stays here. To be called when its writes are not tracked any more. Waits a second at
     /// most.
     pub fn cancelled(&self) {
