@@ -99,9 +99,7 @@ pub fn freeze(cgroup: &Path, on: bool) -> io::Result<()> {
 /// # Errors
 /// When it is not.
 pub fn signal(places: &Places, process: Process, signal: Signal) -> io::Result<()> {
-    if !process::is_there(&places.proc, process) {
-        return Err(io::ErrorKind::NotFound.into());
-    }
+    process::require(&places.proc, process)?;
     Ok(kill(Pid::from_raw(process.pid), signal)?)
 }
 

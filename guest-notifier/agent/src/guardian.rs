@@ -24,6 +24,7 @@ use xenstore_rs::unix::XsUnix;
 use crate::grip::Places;
 use crate::ledger;
 use crate::memory::Files;
+use crate::say::complain;
 
 /// The command of the agent's program that runs a guardian.
 pub const COMMAND: &str = "guardian";
@@ -98,21 +99,26 @@ pub fn run(folder: &Path, places: &Places, files: &Files) -> io::Result<()> {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
     let agent = getppid();
-    await_end(&mut io::stdin(), agent)?;
+    let hung = await_end(&mut io::stdin(), agent)?;
     let released = ledger::release(folder, places, files);
-    if released > 0 {
-        eprintln!("xend-agent: the agent is gone; {released} things that it held are released");
-    }
     // So that the host waits for nobody. In its absence that cannot be done, and need not be.
     if let Ok(store) = XsUnix::new() {
         let _ = store.rm(GUEST_FOLDER);
     }
+    // Last of all: what the agent hung at may be its output, which is ours.
+    if hung {
+        complain("the agent hung, and was killed");
+    }
+    if released > 0 {
+        complain(format_args!("the agent is gone; {released} things that it held are released"));
+    }
     Ok(())
 }
 
-fn await_end(pipe: &mut (impl Read + AsFd), agent: Pid) -> io::Result<()> {
+/// Whether the agent had to be killed for it.
+fn await_end(pipe: &mut (impl Read + AsFd), agent: Pid) -> io::Result<bool> {
     let mut words = [0; 256];
-    let (mut busy, mut silent) = (false, 0);
+    let (mut busy, mut silent, mut hung) = (false, 0, false);
     let nap = PollTimeout::try_from(PATIENCE / LOOKS).unwrap_or(PollTimeout::MAX);
     loop {
         let ready = match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], nap) {
@@ -123,13 +129,13 @@ fn await_end(pipe: &mut (impl Read + AsFd), agent: Pid) -> io::Result<()> {
             silent += 1;
             // Only our own parent: after its end the pipe would have ended as well.
             if busy && silent >= LOOKS && getppid() == agent {
-                eprintln!("xend-agent: the agent hangs, and is killed");
+                hung = true;
                 let _ = kill(agent, Signal::SIGKILL);
             }
             continue;
         }
         match pipe.read(&mut words) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(hung),
             Ok(count) => {
                 silent = 0;
                 busy = words[count - 1] == BUSY;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use crate::grip::{Grip, Places};
 use crate::ledger::Ledger;
 use crate::lock::locked;
-use crate::process::Process;
+use crate::process::{self, Process};
+use crate::say::{complain, say};
 
 /// The processes that are held, each of which is written down first.
 #[derive(Debug)]
@@ -75,18 +76,16 @@ impl Hold {
             return;
         }
         for process in leaving {
-            if let Some(grip) = self.grips.remove(&process) {
-                let _ = grip.go(&self.places);
-            }
+            self.let_go(process);
             self.running = self.running.filter(|(running, _)| *running != process);
         }
         let noted: Vec<Grip> = self.grips.values().chain(&coming).cloned().collect();
         if let Err(error) = self.write_down(noted) {
-            eprintln!("xend-agent: nobody more is held, it cannot be written down: {error}");
+            complain(format_args!("nobody more is held, it cannot be written down: {error}"));
             return;
         }
         for grip in coming {
-            println!("xend-agent: process {} is held", grip.process.pid);
+            say(format_args!("process {} is held", grip.process.pid));
             if grip.stop(&self.places).is_ok() {
                 self.grips.insert(grip.process, grip);
             }
@@ -110,12 +109,24 @@ impl Hold {
     /// Nobody is held any more, and nobody will be.
     pub fn let_all_go(&mut self) {
         self.over = true;
-        for (_, grip) in self.grips.drain() {
-            // One that has ended needs nothing.
-            let _ = grip.go(&self.places);
+        let members: Vec<Process> = self.members().collect();
+        members.into_iter().for_each(|process| self.let_go(process));
+        // Who could not be let go stays written down: whoever releases by that tries again.
+        if let Err(error) = self.write_down(self.grips.values().cloned().collect()) {
+            complain(format_args!("cannot note that nobody is held any more: {error}"));
         }
-        if let Err(error) = self.write_down(Vec::new()) {
-            eprintln!("xend-agent: cannot note that nobody is held any more: {error}");
+    }
+
+    /// Lets one go. It stays a member if that fails, unless it has ended.
+    fn let_go(&mut self, process: Process) {
+        let Some(grip) = self.grips.get(&process) else { return };
+        match grip.go(&self.places) {
+            Err(error) if !process::has_ended(&error) => {
+                complain(format_args!("cannot let process {} go: {error}", process.pid));
+            }
+            _ => {
+                self.grips.remove(&process);
+            }
         }
     }
 

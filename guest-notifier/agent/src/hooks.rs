@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::say::complain;
+
 /// How often a running hook is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 /// Write permission of others than the owner.
@@ -39,15 +41,15 @@ pub fn run(folder: &Path, each: Duration, deadline: Instant, cancel: &AtomicBool
         match run_one(&path, until, cancel) {
             Ok(Some(status)) if status.success() => {}
             Ok(Some(status)) => {
-                eprintln!("xend-agent: {}: {status}", path.display());
+                complain(format_args!("{}: {status}", path.display()));
                 fared.failed += 1;
             }
             Ok(None) => {
-                eprintln!("xend-agent: {}: killed, it was not through", path.display());
+                complain(format_args!("{}: killed, it was not through", path.display()));
                 fared.failed += 1;
             }
             Err(error) => {
-                eprintln!("xend-agent: {}: {error}", path.display());
+                complain(format_args!("{}: {error}", path.display()));
                 fared.failed += 1;
             }
         }

@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use nix::sys::signal::Signal;
-
-use crate::grip::{self, Grip, Places};
+use crate::grip::{Grip, Places};
 use crate::memory::{Files, Target};
-use crate::process::Process;
+use crate::process::{self, Process};
+use crate::say::complain;
 
 /// Where it is.
 pub const FOLDER: &str = "/run/xend-agent";
@@ -26,12 +25,6 @@ impl Ledger {
     #[must_use]
     pub fn new(folder: &Path) -> Self {
         Self { folder: folder.to_path_buf(), grips: Vec::new(), balloon: None }
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// Who is held from now on.
@@ -56,6 +49,47 @@ impl Ledger {
     #[must_use]
     pub fn balloon(&self) -> Option<Target> {
         self.balloon
+    }
+
+    /// Releases all that is written down, which also covers a thread that ended badly, and says how many
+    /// things that were. What could not be released stays written down.
+    pub fn release(&mut self, places: &Places, files: &Files) -> usize {
+        self.read();
+        let (mut released, mut failed) = (0, Vec::new());
+        let mut is_over = |what: String, result: io::Result<()>| match result {
+            Ok(()) => {
+                released += 1;
+                true
+            }
+            Err(error) if process::has_ended(&error) => true,
+            Err(error) => {
+                failed.push(format!("cannot release {what}: {error}"));
+                false
+            }
+        };
+        self.grips
+            .retain(|grip| !is_over(format!("process {}", grip.process.pid), grip.go(places)));
+        self.balloon = self
+            .balloon
+            .filter(|target| !is_over("the balloon".to_owned(), files.take_back(*target)));
+        if let Err(error) = self.write() {
+            failed.push(format!("cannot note what is released: {error}"));
+        }
+        // Not before everything is released: nobody may be reading.
+        failed.iter().for_each(complain);
+        released
+    }
+
+    /// Takes what is written down. Lines that say nothing are left out.
+    fn read(&mut self) {
+        let text = fs::read_to_string(self.folder.join(NAME)).unwrap_or_default();
+        (self.grips, self.balloon) = (Vec::new(), None);
+        for line in text.lines().filter_map(read) {
+            match line {
+                Line::Grip(grip) => self.grips.push(grip),
+                Line::Balloon(target) => self.balloon = Some(target),
+            }
+        }
     }
 
     fn write(&self) -> io::Result<()> {
@@ -83,35 +117,9 @@ impl Ledger {
 }
 
 /// Releases all that is written down in `folder`, and says how many things that were. Can be called
-/// again.
+/// again: what could not be released stays written down.
 pub fn release(folder: &Path, places: &Places, files: &Files) -> usize {
-    let path = folder.join(NAME);
-    let Ok(text) = fs::read_to_string(&path) else { return 0 };
-    let mut released = 0;
-    let mut failed = false;
-    for line in text.lines() {
-        let result = match read(line) {
-            Some(Line::Grip(grip)) => match grip.cgroup {
-                Some(cgroup) => grip::freeze(&cgroup, false),
-                None => grip::signal(places, grip.process, Signal::SIGCONT),
-            },
-            Some(Line::Balloon(target)) => files.take_back(target),
-            None => Err(io::ErrorKind::InvalidData.into()),
-        };
-        match result {
-            Ok(()) => released += 1,
-            // It has ended.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                eprintln!("xend-agent: cannot release `{line}`: {error}");
-                failed = true;
-            }
-        }
-    }
-    if !failed {
-        let _ = fs::remove_file(path);
-    }
-    released
+    Ledger::new(folder).release(places, files)
 }
 
 enum Line {
@@ -167,6 +175,29 @@ mod tests {
         assert_eq!(fs::read_to_string(balloon.join("target_kb")).unwrap(), "90");
         assert!(!folder.path().join(NAME).exists());
         assert_eq!(release(folder.path(), &places, &files), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_released_stays_written_down() {
+        let folder = tempfile::tempdir().unwrap();
+        // A folder in the place of a file that could be written.
+        let (cgroup, balloon) = (folder.path().join("group"), folder.path().join("balloon"));
+        fs::create_dir_all(cgroup.join("cgroup.freeze")).unwrap();
+        fs::create_dir(&balloon).unwrap();
+        fs::write(balloon.join("target_kb"), "50").unwrap();
+        let files = Files { balloon, ..Files::default() };
+        let places = Places { proc: "/proc".into(), cgroups: None };
+
+        let mut ledger = Ledger::new(folder.path());
+        let grip = Grip { process: Process { pid: 77, start: 1 }, cgroup: Some(cgroup.clone()) };
+        ledger.set_grips(vec![grip]).unwrap();
+        ledger.set_balloon(Some(Target { was_kib: 90, set_kib: 50 })).unwrap();
+        assert_eq!(ledger.release(&places, &files), 1, "the balloon");
+        assert_eq!(ledger.balloon(), None);
+
+        fs::remove_dir(cgroup.join("cgroup.freeze")).unwrap();
+        assert_eq!(release(folder.path(), &places, &files), 1, "the process");
+        assert!(!folder.path().join(NAME).exists());
     }
 
     #[test]

@@ -18,6 +18,7 @@
 //! ledger     what is held, on disk
 //! lock       a lock that outlives a thread's bad end
 //! guardian   the process that releases it all when the agent dies
+//! say        lines of output that nobody need read
 //! xenbus     xenstore; watch, bell: being told of changes
 //! config     what the guest's administrator allows
 //! ```
@@ -36,6 +37,7 @@ pub mod memory;
 pub mod meter;
 pub mod process;
 pub mod queue;
+mod say;
 pub mod session;
 pub mod watch;
 pub mod work;

@@ -11,6 +11,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Free memory is taken in pieces of this size, to be zeroed.
 const CHUNK_KIB: u64 = 4 << 10;
 const PAGE_BYTES: usize = 4096;
+/// The balloon's target is in whole pages: the kernel rounds what is set, and what it says then is not
+/// what was set.
+const PAGE_KIB: u64 = 4;
 /// Giving back less is not worth it.
 const WORTHWHILE_KIB: u64 = 1024;
 
@@ -88,7 +91,7 @@ impl Files {
     /// not worth it, or there is no balloon.
     #[must_use]
     pub fn plan(&self, reserve_kib: Option<u64>) -> Option<Target> {
-        let give_kib = self.spare_kib(reserve_kib)?;
+        let give_kib = self.spare_kib(reserve_kib)? / PAGE_KIB * PAGE_KIB;
         let was_kib = self.target_kib()?;
         (give_kib >= WORTHWHILE_KIB && was_kib > give_kib)
             .then(|| Target { was_kib, set_kib: was_kib - give_kib })
@@ -172,6 +175,8 @@ mod tests {
         let default = files.plan(None).unwrap();
         assert_eq!(default.set_kib, 1_048_576 - 500_000 + 65_536);
         assert_eq!(files.plan(Some(499_500)), None, "not worth it");
+        let odd = files.plan(Some(100_003)).unwrap();
+        assert_eq!(odd.set_kib, 1_048_576 - 399_996, "whole pages");
         assert_eq!(files.plan(Some(900_000)), None);
     }
 

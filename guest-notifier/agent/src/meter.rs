@@ -132,7 +132,9 @@ impl Meter {
     }
 
     fn marked_bytes(&self, pid: i32) -> io::Result<u64> {
-        let maps = fs::read_to_string(self.file(pid, "maps"))?;
+        // Names of mapped files need not be text.
+        let maps = fs::read(self.file(pid, "maps"))?;
+        let maps = String::from_utf8_lossy(&maps);
         let pagemap = File::open(self.file(pid, "pagemap"))?;
         let (mut pages, mut read) = (0, 0);
         let mut buffer = vec![0; CHUNK];

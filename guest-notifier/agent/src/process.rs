@@ -1,8 +1,10 @@
 //! What `/proc` says about processes, and which of them may be held.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
+
+use nix::libc::ESRCH;
 
 /// `PF_KTHREAD` of the kernel's `sched.h`.
 const KERNEL_THREAD: u64 = 0x0020_0000;
@@ -44,13 +46,30 @@ pub fn all(proc: &Path) -> Vec<Look> {
 /// One process, if it is there.
 #[must_use]
 pub fn look(proc: &Path, pid: i32) -> Option<Look> {
-    parse(pid, &fs::read_to_string(proc.join(pid.to_string()).join("stat")).ok()?)
+    read(proc, pid).ok()
 }
 
-/// Whether it is still that one.
+fn read(proc: &Path, pid: i32) -> io::Result<Look> {
+    let stat = fs::read(proc.join(pid.to_string()).join("stat"))?;
+    // A name need not be text: the kernel cuts it wherever its 15 bytes end.
+    parse(pid, &String::from_utf8_lossy(&stat)).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Whether what was to be done with a process could not be, for it is not there any more.
 #[must_use]
-pub fn is_there(proc: &Path, process: Process) -> bool {
-    look(proc, process.pid).is_some_and(|look| look.process == process)
+pub fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH)
+}
+
+/// Makes sure that it is still that one.
+///
+/// # Errors
+/// Of those that [`has_ended`] knows if it is not; others if that cannot be told.
+pub fn require(proc: &Path, process: Process) -> io::Result<()> {
+    match read(proc, process.pid)?.process == process {
+        true => Ok(()),
+        false => Err(io::ErrorKind::NotFound.into()),
+    }
 }
 
 fn parse(pid: i32, stat: &str) -> Option<Look> {
@@ -122,12 +141,25 @@ mod tests {
     }
 
     #[test]
+    fn a_name_need_not_be_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let process = Process { pid: 77, start: 4242 };
+        let stat = b"77 (na\xc3) S 1 77 77 0 -1 4194304 1 2 3 4 50 60 7 8 20 0 1 0 4242 9 9";
+        fs::create_dir(folder.path().join("77")).unwrap();
+        fs::write(folder.path().join("77/stat"), stat).unwrap();
+        require(folder.path(), process).unwrap();
+        fs::write(folder.path().join("77/stat"), "77").unwrap();
+        assert!(!has_ended(&require(folder.path(), process).unwrap_err()), "nobody knows");
+        assert!(has_ended(&require(&folder.path().join("no"), process).unwrap_err()));
+    }
+
+    #[test]
     fn we_are_found_ourselves() {
         let me = look(Path::new("/proc"), std::process::id() as i32).unwrap();
         assert!(!me.is_kernel);
-        assert!(is_there(Path::new("/proc"), me.process));
+        require(Path::new("/proc"), me.process).unwrap();
         let other = Process { start: me.process.start + 1, ..me.process };
-        assert!(!is_there(Path::new("/proc"), other));
+        assert!(has_ended(&require(Path::new("/proc"), other).unwrap_err()));
         assert!(all(Path::new("/proc")).iter().any(|look| look.process == me.process));
     }
 

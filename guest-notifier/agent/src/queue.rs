@@ -18,6 +18,9 @@ const LEAST_PART: f64 = 0.05;
 /// Who is held goes free only below this part of its share: in its turns, with the link's sender beside it
 /// and each write a fault, it writes slower than it does when it is free.
 const FREE_BELOW: f64 = 0.5;
+/// What one in the queue is taken to write falls no faster than to this part of it with each turn that
+/// is measured: in one in which the host was busy it hardly ran.
+const SLOWEST_FALL: f64 = 0.8;
 
 /// A process and what it writes when it runs, in bytes a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -111,8 +114,8 @@ impl Queue {
     /// What the one whose turn it is has turned out to write, in bytes a second.
     pub fn correct(&mut self, rate: f64) {
         if let Some((writer, _)) = &mut self.running {
-            // One turn alone tells little.
-            writer.rate = f64::midpoint(writer.rate, rate);
+            // A slow turn alone tells little, a fast one that it can.
+            writer.rate = rate.max(writer.rate * SLOWEST_FALL);
             self.in_turn = Some(rate);
         }
     }
@@ -211,7 +214,20 @@ mod tests {
         queue.correct(2100.0);
         let pause = queue.turn(TURN);
         assert_eq!(pause, Turn { who: None, until: TURN + TURN * 20 });
-        assert_eq!(queue.members().next().map(|writer| writer.rate), Some(1500.0));
+        assert_eq!(queue.members().next().map(|writer| writer.rate), Some(2100.0));
+    }
+
+    #[test]
+    fn a_slow_turn_lets_nobody_go() {
+        let mut queue = Queue::default();
+        queue.set(judge(vec![writer(1, 1000.0)], vec![], 500.0));
+        let turn = queue.turn(Duration::ZERO);
+        assert!(turn.who.is_some());
+        queue.correct(10.0);
+        queue.turn(turn.until);
+        let waiting: Vec<Writer> = queue.members().collect();
+        assert_eq!(waiting, [writer(1, 800.0)]);
+        assert_eq!(pids(&judge(vec![], waiting, 500.0).above), [1]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use guest_notifier::protocol::{
 };
 
 use crate::machine::{Action, Machine};
+use crate::say::{complain, say};
 
 /// How often the nodes are looked at while nothing goes on, besides when they change.
 const IDLE_LOOK: Duration = Duration::from_secs(2);
@@ -76,7 +77,7 @@ impl<S: Store, D: Deeds> Session<S, D> {
                 State::Prepared | State::PreCopy | State::Suspending => BUSY_LOOK,
             };
             if let Err(error) = self.store.wait(nap).and_then(|()| self.step()) {
-                eprintln!("xend-agent: xenstore: {error}");
+                complain(format_args!("xenstore: {error}"));
                 // What the host says cannot be heard any more; the guardian must not mind the pause.
                 self.deeds.alive(busy);
                 std::thread::sleep(PAUSE);
@@ -112,6 +113,7 @@ impl<S: Store, D: Deeds> Session<S, D> {
     /// Without xenstore nothing holds us: only what must be done in the guest is.
     fn silence(&mut self) {
         if self.machine.moved().contains(&Action::Release) {
+            self.store.listen(None);
             self.deeds.release();
         }
     }
@@ -139,12 +141,13 @@ impl<S: Store, D: Deeds> Session<S, D> {
                     self.answer(&Answer { number, reply })
                 }
                 Action::Release => {
-                    self.deeds.release();
+                    // First: what is released may take until after the guest has stopped. See `Bell`.
                     self.store.listen(None);
+                    self.deeds.release();
                     Ok(())
                 }
                 Action::Show(state, why) => {
-                    println!("xend-agent: {state}{}{why}", if why.is_empty() { "" } else { ": " });
+                    say(format_args!("{state}{}{why}", if why.is_empty() { "" } else { ": " }));
                     self.store.write(STATE, format!("{state} {why}").trim_end())
                 }
             };

@@ -14,9 +14,10 @@ use crate::config::Config;
 use crate::grip::Places;
 use crate::guardian::Guardian;
 use crate::holding::Holding;
-use crate::ledger::{self, Ledger};
+use crate::ledger::Ledger;
 use crate::lock::locked;
 use crate::memory::Files;
+use crate::say::{complain, say};
 use crate::session::Deeds;
 use crate::{hooks, meter};
 
@@ -35,6 +36,8 @@ pub struct Work {
     ledger: Arc<Mutex<Ledger>>,
     guardian: Guardian,
     soft_dirty: bool,
+    /// Somebody releases what is held if we die.
+    is_guarded: bool,
     preparing: Option<Preparing>,
     holding: Option<Holding>,
 }
@@ -58,7 +61,7 @@ impl Work {
     ) -> Self {
         let soft_dirty = meter::is_supported();
         if !soft_dirty {
-            println!("xend-agent: this kernel does not say what a process writes; nobody is held");
+            say("this kernel does not say what a process writes; nobody is held");
         }
         Self {
             config: Arc::new(config),
@@ -67,6 +70,7 @@ impl Work {
             ledger: Arc::new(Mutex::new(ledger)),
             guardian,
             soft_dirty,
+            is_guarded: true,
             preparing: None,
             holding: None,
         }
@@ -110,7 +114,7 @@ impl Deeds for Work {
 
     fn share(&mut self, share: &Share) {
         self.stop_preparing();
-        if !self.soft_dirty || !self.config.hold {
+        if !self.soft_dirty || !self.config.hold || !self.is_guarded {
             return;
         }
         let rate = f64::from(share.rate_kib_s) * 1024.0;
@@ -132,17 +136,14 @@ impl Deeds for Work {
     fn release(&mut self) {
         self.stop_preparing();
         self.holding = None;
-        let mut ledger = locked(&self.ledger);
-        // By what is written down, which also covers a thread that ended badly.
-        ledger::release(ledger.folder(), &self.places, &self.files);
-        if let Err(error) = ledger.set_balloon(None) {
-            eprintln!("xend-agent: cannot note that all is released: {error}");
-        }
+        locked(&self.ledger).release(&self.places, &self.files);
     }
 
     fn alive(&mut self, busy: bool) {
-        if let Err(error) = self.guardian.alive(busy) {
-            eprintln!("xend-agent: there is no guardian, so nothing is held: {error}");
+        let alive = self.guardian.alive(busy);
+        self.is_guarded = alive.is_ok();
+        if let Err(error) = alive {
+            complain(format_args!("there is no guardian, so nothing is held: {error}"));
             self.release();
         }
     }
@@ -163,8 +164,11 @@ impl Preparation {
     fn run(&self) -> Reply {
         let Self { config, order, cancel, .. } = self;
         let hooks = hooks::run(&config.hooks, config.hook_limit, self.until, cancel);
+        // The kernel cannot be told to stop: a big cache takes its time.
         if order.cache == Cache::Drop
             && config.cache
+            && Instant::now() < self.until
+            && !cancel.load(Ordering::Relaxed)
             && let Err(error) = self.files.drop_cache()
         {
             return Reply::Failed(format!("cannot drop page cache: {error}"));

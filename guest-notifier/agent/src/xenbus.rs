@@ -12,6 +12,7 @@ use xenstore_rs::Xs;
 use xenstore_rs::unix::XsUnix;
 
 use crate::bell::Bell;
+use crate::say::say;
 use crate::watch::Watch;
 
 /// Relative paths are the guest's own, so it need not know which domain it is.
@@ -104,7 +105,7 @@ impl Store for GuestStore {
         if let Some(port) = port {
             match Bell::bind(port) {
                 Ok(bell) => self.bell = Some(bell),
-                Err(error) => println!("xend-agent: no event channel, xenstore will do: {error}"),
+                Err(error) => say(format_args!("no event channel, xenstore will do: {error}")),
             }
         }
     }

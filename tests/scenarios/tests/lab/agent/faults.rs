@@ -42,7 +42,7 @@ pub(super) const SCENARIOS: &[Scenario<World>] = &[
         name: "agent::that_hangs_in_a_move",
         deadline: DEADLINE,
         run: |world| {
-            let words = ["the agent hangs, and is killed", "that it held are released"];
+            let words = ["the agent hung, and was killed", "that it held are released"];
             faults_in_a_move(world, HUNG, &words)
         },
     },
