@@ -207,7 +207,8 @@ pub trait SourceGuest: Sync {
         batch: &mut PageBatch,
     ) -> Result<()>;
 
-    /// Fails if the guest moved a structure that was read at the start (a PV guest's p2m).
+    /// Fails if the guest moved a structure that was read at the start (a PV guest's p2m), or has got
+    /// pages beyond its [`pfn_count`](Self::pfn_count).
     fn check_layout(&mut self) -> Result<()>;
 
     /// Whether the domain has in truth stopped with the reason *suspend*.

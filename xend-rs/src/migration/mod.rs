@@ -19,6 +19,7 @@ mod cancel;
 pub mod dirty_curve;
 mod error;
 mod heat;
+mod known_zero;
 mod order;
 mod outgoing;
 mod pass;

@@ -132,10 +132,12 @@ impl<'scope> Outgoing<'scope> {
         self.sent_bytes.load(Ordering::Relaxed)
     }
 
-    /// Ends the pipeline: lets the writer finish what is queued and gives its verdict.
+    /// Ends the pipeline: lets the writer finish what is queued and gives its verdict. A writer that
+    /// panicked has failed like any other: the guest must not stay suspended for it.
     pub(super) fn finish(self) -> io::Result<()> {
         drop(self.queue);
-        self.writer.join().expect("the writer thread does not panic")
+        let panicked = |_| Err(io::Error::other("the thread that writes to it panicked"));
+        self.writer.join().unwrap_or_else(panicked)
     }
 }
 

@@ -14,6 +14,7 @@ use std::io::Read;
 use std::time::Instant;
 
 use super::error::RestoreError;
+use super::known_zero::KnownZero;
 use super::progress::{Progress, Stage};
 use super::report::RestoreReport;
 use super::toolstack::DestinationToolstack;
@@ -49,6 +50,7 @@ where
         static_data_done: false,
         comparing: false,
         zeroes: Vec::new(),
+        known_zero: KnownZero::default(),
         report: RestoreReport::default(),
     };
     let frames = restore.run()?;
@@ -68,6 +70,8 @@ struct Restore<'a, G, T, R> {
     comparing: bool,
     /// Pages of zeroes that have been announced and not been made yet.
     zeroes: Vec<Pfn>,
+    /// These, and those that have been made and not been sent since.
+    known_zero: KnownZero,
     report: RestoreReport,
 }
 
@@ -113,6 +117,7 @@ impl<G: DestinationGuest, T: DestinationToolstack, R: Read> Restore<'_, G, T, R>
     fn take_in(&mut self, entries: &[PageEntry]) -> Result<(), RestoreError> {
         self.check_pfns(entries.iter().map(|entry| entry.pfn))?;
         self.clear_pages(entries)?;
+        entries.iter().for_each(|entry| self.known_zero.remove(entry.pfn));
         match self.guest.open_window(entries) {
             Ok(window) => self.reader.page_bytes(window)?,
             Err(error) => return Err(self.at(error)),
@@ -137,12 +142,12 @@ impl<G: DestinationGuest, T: DestinationToolstack, R: Read> Restore<'_, G, T, R>
     }
 
     /// Notes pages of zeroes. They are made with the pages that come next, if any do: a sender tells
-    /// of both kinds batch by batch, and together they may make up large pages.
+    /// of both kinds batch by batch, and together they may make up large pages. What is known to be zero
+    /// is left as it is.
     fn keep_zeroes(&mut self, runs: &[PageRun]) -> Result<(), RestoreError> {
-        for run in runs {
-            self.check_pfns(run.pfns())?;
-            self.zeroes.extend(run.pfns());
-        }
+        let before = self.zeroes.len();
+        runs.iter().for_each(|&run| self.known_zero.add(run, &mut self.zeroes));
+        self.check_pfns(self.zeroes[before..].iter().copied())?;
         if self.zeroes.len() >= MAX_ZEROES { self.clear_pages(&[]) } else { Ok(()) }
     }
 
@@ -152,8 +157,8 @@ impl<G: DestinationGuest, T: DestinationToolstack, R: Read> Restore<'_, G, T, R>
             return Ok(());
         }
         let mut zeroes = std::mem::take(&mut self.zeroes);
+        // Each is there once, or it would have been known.
         zeroes.sort_unstable();
-        zeroes.dedup();
         self.guest.clear_pages(&zeroes, coming).map_err(|e| self.at(e))?;
         self.report.zero_pages += zeroes.len() as u64;
         zeroes.clear();

@@ -44,6 +44,12 @@ impl LastSecond {
         Duration::from_secs(1)
     }
 
+    /// Counts each byte sent so far `factor` times.
+    pub(super) fn scale(&mut self, factor: f64) {
+        self.sum_bytes *= factor;
+        self.ticks.iter_mut().for_each(|(_, bytes)| *bytes *= factor);
+    }
+
     /// Notes that so many bytes were sent at `now`.
     pub(super) fn add(&mut self, bytes: f64, now: Duration) {
         self.sum_bytes = self.sent_bytes(now) + bytes;
@@ -75,5 +81,18 @@ mod tests {
         assert_eq!(last.wait_for(31.0, ms(1005)), ms(505));
         assert_eq!(last.sent_bytes(ms(1010)), 30.0);
         assert_eq!(last.sent_bytes(ms(1510)), 0.0);
+    }
+
+    #[test]
+    fn what_is_scaled_leaves_as_it_came() {
+        let ms = Duration::from_millis;
+        let mut last = LastSecond::default();
+        last.add(10.0, ms(3));
+        last.add(30.0, ms(500));
+        last.scale(0.5);
+        last.add(1.0, ms(600));
+        assert_eq!(last.sent_bytes(ms(1000)), 21.0);
+        assert_eq!(last.sent_bytes(ms(1010)), 16.0);
+        assert_eq!(last.sent_bytes(ms(1510)), 1.0);
     }
 }

@@ -50,16 +50,14 @@ impl Limits {
     /// # Errors
     /// `TimedOut` if not.
     pub(super) fn check(&mut self, waiting: Duration) -> io::Result<()> {
-        let late = |text: String| Err(io::Error::new(io::ErrorKind::TimedOut, text));
         if let Some(limit) = self.silence.filter(|&limit| waiting >= limit) {
             return late(format!("nothing moved for {} s", limit.as_secs()));
         }
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return late("it took too long".to_owned());
-        }
+        self.check_deadline()?;
         let Some(least) = self.least else { return Ok(()) };
         let waited = self.waited + waiting;
-        if waited - self.counted_from < least.within {
+        // A wait that was looked at may be told shorter when it has ended.
+        if waited.saturating_sub(self.counted_from) < least.within {
             return Ok(());
         }
         if self.moved_bytes < least.bytes {
@@ -69,6 +67,21 @@ impl Limits {
         (self.counted_from, self.moved_bytes) = (waited, 0);
         Ok(())
     }
+
+    /// Whether there is time left for anything, also for what need not be waited for.
+    ///
+    /// # Errors
+    /// `TimedOut` if not.
+    pub(super) fn check_deadline(&self) -> io::Result<()> {
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => late("it took too long".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn late(text: String) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::TimedOut, text))
 }
 
 #[cfg(test)]
@@ -89,6 +102,17 @@ mod tests {
         assert_eq!(limits.check(S * 30).unwrap_err().to_string(), "nothing moved for 30 s");
         let mut limits = Limits { deadline: Some(Instant::now()), ..Limits::default() };
         assert_eq!(limits.check(Duration::ZERO).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_wait_that_ends_shorter_than_it_was_looked_at_is_no_error() {
+        let mut limits = Limits::default();
+        limits.set_least(Some(Least { bytes: 1000, within: S * 60 }));
+        limits.moved(5000);
+        limits.end_wait(Duration::from_millis(59_950));
+        // The bytes are counted anew from the middle of this wait on.
+        limits.check(Duration::from_millis(100)).unwrap();
+        limits.check(Duration::ZERO).unwrap();
     }
 
     #[test]

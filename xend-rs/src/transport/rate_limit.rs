@@ -59,6 +59,20 @@ impl RateLimit {
         }
     }
 
+    /// From `now` on the limit is `rate`. What was sent in the last second, and what is due, are the
+    /// same part of what is allowed as before: a second that spans the change has no more than its
+    /// share, a rate that falls holds nothing up, and at the same rate all stays as it is.
+    pub(super) fn change_to(&mut self, rate: Rate, now: Duration) {
+        let bytes_per_s = rate.as_bytes_per_s() as f64;
+        if bytes_per_s == self.bytes_per_s {
+            return;
+        }
+        self.last_second.scale(bytes_per_s / self.bytes_per_s);
+        self.due.change_to(bytes_per_s, now);
+        self.peak.change_to(bytes_per_s * PEAK_FACTOR, now);
+        self.bytes_per_s = bytes_per_s;
+    }
+
     /// How many of `wanted_bytes` may be sent now: all of them, or at least a burst.
     ///
     /// # Errors
@@ -244,5 +258,78 @@ mod tests {
         let mut limit = RateLimit::new(Rate::bytes_per_s(1), Duration::ZERO);
         let wait = limit.allow(100, Duration::ZERO).unwrap_err();
         assert_eq!(limit.allow(100, wait + Duration::from_millis(1)), Ok(1));
+    }
+
+    /// When bytes left, and which part of what was then allowed in a second. The limit is told before
+    /// each burst which rate it has, as it is before each round.
+    fn parts(
+        rate_at: impl Fn(Duration) -> Rate,
+        mut stall: impl FnMut(Duration) -> Duration,
+    ) -> Vec<(Duration, f64)> {
+        let mut limit = RateLimit::new(rate_at(Duration::ZERO), Duration::ZERO);
+        let (mut now, mut parts) = (Duration::ZERO, Vec::new());
+        while now.as_secs() < 6 {
+            now += stall(now);
+            let rate = rate_at(now);
+            limit.change_to(rate, now);
+            match limit.allow(4 << 20, now) {
+                Ok(bytes) => {
+                    limit.take(bytes, now);
+                    parts.push((now, bytes as f64 / rate.as_bytes_per_s() as f64));
+                }
+                Err(wait) => now += wait.max(Duration::from_micros(1)),
+            }
+        }
+        parts
+    }
+
+    /// What the second from each 7th millisecond on has, in parts of what is allowed.
+    fn seconds(parts: &[(Duration, f64)]) -> impl Iterator<Item = f64> + '_ {
+        (0..5000).step_by(7).map(move |from_ms| {
+            let from = Duration::from_millis(from_ms);
+            let second = from..from + Duration::from_secs(1);
+            parts.iter().filter(|(at, _)| second.contains(at)).map(|(_, part)| part).sum::<f64>()
+        })
+    }
+
+    #[test]
+    fn a_second_with_two_rates_in_it_has_its_share_and_no_more() {
+        const MBIT: [u64; 5] = [1000, 1, 100, 8, 8];
+        let rate_at = |now: Duration| Rate::mbit_per_s(MBIT[(now.as_millis() / 400 % 5) as usize]);
+        for part in seconds(&parts(rate_at, never)) {
+            assert!((0.93..1.01).contains(&part), "{part:.3} of what is allowed");
+        }
+        for part in seconds(&parts(rate_at, each_second(300, 200))) {
+            assert!(part < 1.01, "{part:.3} of what is allowed");
+        }
+    }
+
+    #[test]
+    fn to_be_told_the_same_rate_again_changes_nothing() {
+        let rate = Rate::mbit_per_s(100);
+        let parts = parts(|_| rate, each_second(500, 200));
+        let run = Run::new(rate, 6, || Duration::ZERO, each_second(500, 200));
+        assert_eq!(parts.len(), run.bursts.len());
+        for second in 0..6 {
+            let whole = |at: &Duration| at.as_secs() == second;
+            let part: f64 = parts.iter().filter(|(at, _)| whole(at)).map(|(_, part)| part).sum();
+            assert!((part - 1.0).abs() < 0.05, "{part:.3} of what is allowed: it is made up for");
+        }
+    }
+
+    #[test]
+    fn a_rate_that_falls_by_a_lot_lets_something_through_at_once() {
+        let fast = Rate::mbit_per_s(10_000);
+        let mut limit = RateLimit::new(fast, Duration::ZERO);
+        let mut now = Duration::ZERO;
+        while now.as_secs() < 2 {
+            match limit.allow(4 << 20, now) {
+                Ok(bytes) => limit.take(bytes, now),
+                Err(wait) => now += wait.max(Duration::from_micros(1)),
+            }
+        }
+        limit.change_to(Rate::mbit_per_s(1), now);
+        let first = (0..100).find(|ms| limit.allow(4096, now + Duration::from_millis(*ms)).is_ok());
+        assert!(first.is_some_and(|ms| ms <= 30), "{first:?} ms");
     }
 }

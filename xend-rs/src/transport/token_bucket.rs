@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TokenBucket {
     bytes_per_s: f64,
-    depth_bytes: f64,
+    depth_s: f64,
     /// Below zero where more was taken than there was.
     room_bytes: f64,
     /// When that was so.
@@ -19,14 +19,20 @@ pub(super) struct TokenBucket {
 impl TokenBucket {
     /// One that is empty at `now` and holds what flows in in `depth_s` seconds, but at least one byte.
     pub(super) fn new(bytes_per_s: f64, depth_s: f64, now: Duration) -> Self {
-        let depth_bytes = (bytes_per_s * depth_s).max(1.0);
-        Self { bytes_per_s, depth_bytes, room_bytes: 0.0, at: now }
+        Self { bytes_per_s, depth_s, room_bytes: 0.0, at: now }
+    }
+
+    /// From `now` on so much flows in. What there is room for is worth as much time as before.
+    pub(super) fn change_to(&mut self, bytes_per_s: f64, now: Duration) {
+        let room_s = self.room_bytes(now) / self.bytes_per_s;
+        (self.bytes_per_s, self.room_bytes) = (bytes_per_s, room_s * bytes_per_s);
     }
 
     /// What there is room for at `now`.
     pub(super) fn room_bytes(&mut self, now: Duration) -> f64 {
         let elapsed = now.saturating_sub(self.at).as_secs_f64();
-        self.room_bytes = (self.room_bytes + elapsed * self.bytes_per_s).min(self.depth_bytes);
+        let depth_bytes = (self.bytes_per_s * self.depth_s).max(1.0);
+        self.room_bytes = (self.room_bytes + elapsed * self.bytes_per_s).min(depth_bytes);
         self.at = self.at.max(now);
         self.room_bytes
     }
@@ -56,5 +62,18 @@ mod tests {
         assert_eq!(bucket.room_bytes(Duration::from_secs(60)), 500.0);
         bucket.take(700.0);
         assert_eq!(bucket.wait_for(0.0), Duration::from_millis(200));
+    }
+
+    #[test]
+    fn another_rate_changes_no_time() {
+        let mut bucket = TokenBucket::new(1000.0, 0.5, Duration::ZERO);
+        let ms = Duration::from_millis;
+        // 100 ms at the rate before.
+        bucket.change_to(10.0, ms(100));
+        assert_eq!(bucket.room_bytes(ms(100)), 1.0);
+        assert_eq!(bucket.room_bytes(ms(60_000)), 5.0, "it holds half a second");
+        bucket.take(6.0);
+        bucket.change_to(2000.0, ms(60_000));
+        assert_eq!(bucket.wait_for(0.0), ms(100), "what was taken is paid for at the new rate");
     }
 }

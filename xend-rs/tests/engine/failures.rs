@@ -1,9 +1,14 @@
 //! Whatever fails, and whenever: the source guest runs on, untracked, with nothing left over.
 
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use xend_rs::hypervisor::sim::{Faults, Operation, SimMemory, SimSource};
-use xend_rs::migration::{Cancel, Phase, SaveError, SaveFailure, SaveOptions, Tracking, save};
+use xend_rs::migration::rate::Rate;
+use xend_rs::migration::{
+    Cancel, Phase, SaveError, SaveFailure, SaveOptions, Sink, Tracking, save,
+};
 
 use crate::harness::{BrokenSink, SimToolstack, options, save_to_vec, source_of, tracked};
 
@@ -55,6 +60,48 @@ fn a_peer_may_vanish_at_any_byte() {
                 .expect_err("the peer took less than all");
         let SaveFailure::Send { sent_bytes, .. } = error.cause else { panic!("{error:?}") };
         assert_eq!(sent_bytes, limit as u64);
+        assert_untouched(&memory);
+    }
+}
+
+/// A sink with a fault of its own: panics where a broken one fails.
+struct PanickingSink(BrokenSink);
+
+impl Write for PanickingSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(self.0.write(bytes).expect("on purpose"))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink for PanickingSink {
+    fn wait_until_taken(&mut self, _within: Duration) -> io::Result<()> {
+        Ok(())
+    }
+    fn set_rate(&mut self, _limit: Option<Rate>) {}
+}
+
+#[test]
+fn a_writer_that_panics_does_not_leave_the_guest_suspended() {
+    let memory = SimMemory::filled(PFNS);
+    let whole = {
+        let source = source_of(&memory);
+        save_to_vec(source, &mut SimToolstack::new(&memory), &options(true)).unwrap().0.len()
+    };
+    // In the first round, and with the last record.
+    for (left, resumes) in [(1000, 0), (whole - 10, 1)] {
+        let memory = SimMemory::filled(PFNS);
+        let mut toolstack = SimToolstack::new(&memory);
+        let mut sink = PanickingSink(BrokenSink { left });
+        let cancel = Cancel::default();
+        let error =
+            save(&mut source_of(&memory), &mut toolstack, &mut sink, &options(true), &cancel)
+                .expect_err("it panics");
+        assert!(matches!(error.cause, SaveFailure::Send { .. }), "{error:?}");
+        assert_eq!(toolstack.resumes, resumes);
         assert_untouched(&memory);
     }
 }

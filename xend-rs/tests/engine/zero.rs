@@ -4,11 +4,11 @@ use proptest::prelude::*;
 use xend_rs::hypervisor::sim::{Faults, Operation, SimDestination, SimMemory};
 use xend_rs::hypervisor::types::{PAGE_SIZE, Pfn};
 use xend_rs::migration::{PauseBudget, RestoreError, SaveOptions, Tracking, restore};
-use xend_rs::stream::libxc::Record;
+use xend_rs::stream::libxc::{PageRun, Record, write};
 
 use crate::harness::{
     Journey, LIVE_TRACKING, ReceivingToolstack, RoundsExactly, idle, migrate, options, records,
-    restore_from, tracked,
+    require_arrival, restore_from, tracked,
 };
 
 const PFNS: u64 = 9000;
@@ -149,6 +149,21 @@ fn a_guest_of_nothing_but_zeroes_arrives() {
     assert!(image.len() < PAGE_SIZE, "{} bytes", image.len());
     assert_eq!((report.data_pages(), report.last_pass.zero_pages), (0, 4000));
     assert_eq!((received.data_pages, received.zero_pages), (0, 4000));
+}
+
+#[test]
+fn a_sender_that_tells_of_the_same_pages_without_end_has_them_made_once() {
+    const TIMES: usize = 20_000;
+    let memory = SimMemory::empty(64);
+    (0..64).for_each(|pfn| memory.balloon_in(Pfn(pfn)));
+    let options = SaveOptions { zero_pages: true, ..options(false) };
+    let image = migrate(&memory, &options, idle).image;
+    let mut record = Vec::new();
+    write::zero_pages(&mut record, &PageRun::all_of((0..64).map(Pfn))).unwrap();
+    let at = image.windows(record.len()).position(|bytes| bytes == record).unwrap();
+    let long = [&image[..at], &record.repeat(TIMES)[..], &image[at..]].concat();
+    let (_, report) = require_arrival(&memory, &long);
+    assert_eq!(report.zero_pages, 64);
 }
 
 #[test]

@@ -53,7 +53,8 @@ impl Xen {
     pub fn vcpu_extended(&self, domid: Domid, vcpu: u32) -> Result<Vec<u8>> {
         let mut domctl = domctl(sys::XEN_DOMCTL_get_ext_vcpucontext, domid);
         domctl.u.ext_vcpucontext.vcpu = vcpu;
-        self.domctl(&mut domctl, "get extended vCPU context", domid)?;
+        // SAFETY: this one has no guest handle.
+        unsafe { self.domctl(&mut domctl, "get extended vCPU context", domid) }?;
         // SAFETY: this is the member that the call wrote.
         let context = unsafe { domctl.u.ext_vcpucontext };
         // The context is at the start of the union and may be longer than its declaration: up to
@@ -70,7 +71,8 @@ impl Xen {
         let mut domctl = domctl(sys::XEN_DOMCTL_getvcpuextstate, domid);
         domctl.u.vcpuextstate.vcpu = vcpu;
         // Without a buffer it says how large one must be.
-        self.domctl(&mut domctl, WHAT, domid)?;
+        // SAFETY: the guest handle is null.
+        unsafe { self.domctl(&mut domctl, WHAT, domid) }?;
         // SAFETY: this is the member that the call wrote.
         let query = unsafe { domctl.u.vcpuextstate };
         if query.xfeature_mask == 0 || query.size == 0 {
@@ -81,7 +83,9 @@ impl Xen {
         }
         let mut buffer = HypercallBuffer::alloc(self, query.size as usize, WHAT, domid)?;
         domctl.u.vcpuextstate.buffer.p = buffer.as_mut_ptr();
-        self.domctl(&mut domctl, WHAT, domid)?;
+        // SAFETY: the guest handle names a buffer that is as large as the answer to the query said,
+        // which is still in there.
+        unsafe { self.domctl(&mut domctl, WHAT, domid) }?;
         // SAFETY: this is the member that the call wrote.
         let bytes = unsafe { domctl.u.vcpuextstate.size };
         let state = usize::try_from(bytes).ok().and_then(|bytes| buffer.bytes().get(..bytes));
@@ -95,7 +99,8 @@ impl Xen {
         let mut domctl = domctl(sys::XEN_DOMCTL_get_vcpu_msrs, domid);
         domctl.u.vcpu_msrs.vcpu = vcpu;
         // Without a buffer it says how many there can be.
-        self.domctl(&mut domctl, WHAT, domid)?;
+        // SAFETY: the guest handle is null.
+        unsafe { self.domctl(&mut domctl, WHAT, domid) }?;
         // SAFETY: this is the member that the call wrote.
         let count = unsafe { domctl.u.vcpu_msrs.msr_count };
         if count == 0 {
@@ -106,7 +111,9 @@ impl Xen {
         }
         let mut buffer = HypercallBuffer::alloc(self, count as usize * ENTRY_BYTES, WHAT, domid)?;
         domctl.u.vcpu_msrs.msrs.p = buffer.as_mut_ptr();
-        self.domctl(&mut domctl, WHAT, domid)?;
+        // SAFETY: the guest handle names a buffer with room for as many as the answer to the query
+        // said, which is still in there.
+        unsafe { self.domctl(&mut domctl, WHAT, domid) }?;
         // SAFETY: this is the member that the call wrote.
         let count = unsafe { domctl.u.vcpu_msrs.msr_count };
         let msrs = buffer.bytes().get(..count as usize * ENTRY_BYTES);
@@ -114,21 +121,24 @@ impl Xen {
     }
 
     /// Issues a domctl for which libxc has no call of its own.
-    pub fn domctl(
+    ///
+    /// # Safety
+    /// Each guest handle in it is null or names a hypercall buffer that is as large as the domctl
+    /// says.
+    unsafe fn domctl(
         &self,
         domctl: &mut sys::xen_domctl,
         operation: &'static str,
         domid: Domid,
     ) -> Result<()> {
-        // SAFETY: the structure is copied to and from. Guest handles in it are null or name a
-        // hypercall buffer that is as large as it says: see the callers.
+        // SAFETY: the structure is copied to and from, and the caller has seen to its handles.
         let result = unsafe { sys::xc_domctl(self.xch(), domctl) };
         check(result, operation, domid).map(drop)
     }
 }
 
 /// An empty domctl. libxc fills in the interface version.
-pub fn domctl(command: u32, domid: Domid) -> sys::xen_domctl {
+fn domctl(command: u32, domid: Domid) -> sys::xen_domctl {
     sys::xen_domctl { cmd: command, domain: domid.0, ..Default::default() }
 }
 

@@ -232,8 +232,14 @@ impl Ear {
         self.asked.is_cancelled() && !self.state().committed
     }
 
+    /// Ends the conversation when what it gives is dropped, also by a panic: whoever watches or listens
+    /// would otherwise be waited for for ever.
+    pub(super) fn end_on_drop(&self) -> EndOnDrop<'_> {
+        EndOnDrop(self)
+    }
+
     /// The conversation is over.
-    pub(super) fn end(&self) {
+    fn end(&self) {
         self.state().done = true;
         self.stop.cancel();
         self.changed.notify_all();
@@ -241,5 +247,38 @@ impl Ear {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a conversation.
+pub(super) struct EndOnDrop<'a>(&'a Ear);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{self, AssertUnwindSafe};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_does_not_leave_the_watching_behind() {
+        let (stop, limit) = (Cancel::default(), Duration::from_secs(60));
+        let ear = Ear::new(stop.clone(), Cancel::default(), limit);
+        let result: thread::Result<()> = panic::catch_unwind(AssertUnwindSafe(|| {
+            thread::scope(|scope| {
+                let _end = ear.end_on_drop();
+                scope.spawn(|| ear.watch());
+                panic!("on purpose");
+            });
+        }));
+        // To be here at all is what is tested: a scope waits for its threads.
+        assert!(result.is_err());
+        assert!(stop.is_cancelled(), "who listens is woken, too");
     }
 }

@@ -150,15 +150,21 @@ impl Sink for FdSink {
             let now_bytes = ioctl_fionread(pipe)?.min(queued_bytes);
             if now_bytes < queued_bytes {
                 self.limits.moved((queued_bytes - now_bytes) as usize);
+                self.limits.end_wait(moved.elapsed());
                 moved = Instant::now();
             }
             queued_bytes = now_bytes;
         }
+        self.limits.end_wait(moved.elapsed());
         Ok(())
     }
 
     fn set_rate(&mut self, limit: Option<Rate>) {
-        self.rate_limit = limit.map(|rate| RateLimit::new(rate, self.since.elapsed()));
+        let now = self.since.elapsed();
+        match (&mut self.rate_limit, limit) {
+            (Some(held), Some(rate)) => held.change_to(rate, now),
+            (held, limit) => *held = limit.map(|rate| RateLimit::new(rate, now)),
+        }
     }
 }
 

@@ -51,7 +51,7 @@ impl FdSource {
         self.limits.set_least(least);
     }
 
-    /// Whatever is read by then, waiting ends at `deadline`.
+    /// Whatever is read by then, `deadline` ends it: also for a peer that never makes anybody wait.
     pub fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.limits.deadline = deadline;
     }
@@ -68,6 +68,7 @@ impl Read for FdSource {
         if matches!(self.channel, Channel::File(_)) && self.cancel.is_cancelled() {
             return Err(io::Error::other("cancelled"));
         }
+        self.limits.check_deadline()?;
         loop {
             let read = match &mut self.channel {
                 Channel::Pipe(file) | Channel::File(file) => {
@@ -92,5 +93,33 @@ impl Read for FdSource {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_peer_that_sends_without_pause_does_not_outlast_the_deadline() {
+        let (read_end, mut write_end) = UnixStream::pair().unwrap();
+        let mut source = FdSource::new(read_end.into(), Cancel::default()).unwrap();
+        let started = Instant::now();
+        source.set_deadline(Some(started + Duration::from_millis(50)));
+        let late = loop {
+            assert!(started.elapsed() < Duration::from_secs(10), "it is read from for ever");
+            // There is always something to read.
+            write_end.write_all(&[7; 512]).unwrap();
+            match source.read(&mut [0; 512]) {
+                Ok(bytes) => assert_eq!(bytes, 512),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        source.set_deadline(None);
+        assert_eq!(source.read(&mut [0; 512]).unwrap(), 512, "nothing was lost");
     }
 }

@@ -5,7 +5,7 @@ use libxc_sys as sys;
 
 use super::window::WindowPage;
 use crate::hypervisor::MAX_BATCH_PFNS;
-use crate::hypervisor::error::Result;
+use crate::hypervisor::error::{HypervisorError, Result};
 use crate::hypervisor::types::{Domid, Pfn, PfnRange};
 use crate::hypervisor::xen::Xen;
 use crate::stream::libxc::{HvmParam, Record};
@@ -55,6 +55,12 @@ impl HvmGuest {
         Ok(pages)
     }
 
+    /// Fails if the guest has memory beyond the `gfn_count` that it had at first: nobody has looked
+    /// there, and no set of pfns has room for it.
+    pub(super) fn check_layout(&self, xen: &Xen, domid: Domid, gfn_count: u64) -> Result<()> {
+        check_growth(domid, gfn_count, xen.gfn_count(domid)?)
+    }
+
     /// The virtual machine, then its parameters.
     pub(super) fn suspended_records(&self, xen: &Xen, domid: Domid) -> Result<Vec<Record>> {
         let mut records = vec![Record::HvmContext(xen.hvm_context(domid)?)];
@@ -70,5 +76,27 @@ impl HvmGuest {
             records.push(Record::HvmParams(params));
         }
         Ok(records)
+    }
+}
+
+fn check_growth(domid: Domid, gfn_count: u64, count_now: u64) -> Result<()> {
+    if count_now <= gfn_count {
+        return Ok(());
+    }
+    let what = format!("memory grew up to {} during the migration", Pfn(count_now - 1));
+    Err(HypervisorError::BadGuest { domid, what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_beyond_what_there_was_is_an_error() {
+        check_growth(Domid(3), 100, 100).unwrap();
+        check_growth(Domid(3), 100, 99).unwrap();
+        let error = check_growth(Domid(3), 100, 101).unwrap_err();
+        assert!(matches!(error, HypervisorError::BadGuest { .. }), "{error}");
+        assert!(error.to_string().contains(&Pfn(100).to_string()), "{error}");
     }
 }

@@ -187,14 +187,15 @@ impl SourceGuest for XenSource {
             let off = io::Error::other("write tracking was not started");
             return Err(error_from(off, "read dirty bitmap", self.domid, None));
         };
-        let stats = log_dirty.take(into, liveness)?;
-        // Xen does not count it as a write when a pfn gets memory.
+        // Xen does not count it as a write when a pfn gets memory, and first notes writes to that from
+        // the call below on. So this comes before it: a hole that is filled in between stays one until
+        // the next look, instead of being read now and then written to without a trace.
         let holes = self.holes.get_mut().unwrap_or_else(PoisonError::into_inner);
         match &self.kind {
             Kind::Pv(pv) => holes.take_filled(into, |pfn| pv.has_memory(pfn)),
-            Kind::Hvm(_) => holes.take_filled_hvm(into, &self.xen, self.domid)?,
+            Kind::Hvm(_) => holes.take_filled_hvm(into, liveness, &self.xen, self.domid)?,
         }
-        Ok(stats)
+        log_dirty.take(into, liveness)
     }
 
     fn peek_dirty(&mut self, into: &mut PfnSet) -> Result<()> {
@@ -256,7 +257,7 @@ impl SourceGuest for XenSource {
     fn check_layout(&mut self) -> Result<()> {
         match &self.kind {
             Kind::Pv(pv) => pv.check_layout(),
-            Kind::Hvm(_) => Ok(()),
+            Kind::Hvm(hvm) => hvm.check_layout(&self.xen, self.domid, self.pfn_count),
         }
     }
 

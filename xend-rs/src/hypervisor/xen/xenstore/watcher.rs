@@ -111,6 +111,10 @@ impl Watcher {
     pub fn sleep_with(&self, other: Option<BorrowedFd<'_>>, time: Duration) -> Result<()> {
         // SAFETY: no pointer but the handle is passed.
         let fd = unsafe { sys::xs_fileno(self.store.raw()) };
+        // It is a pipe that the first call makes, for which there may be no descriptor left.
+        if fd < 0 {
+            return Err(no_wait(io::Error::last_os_error()));
+        }
         // SAFETY: the descriptor is the connection's and stays open while it does.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         let mut fds = vec![PollFd::new(fd, PollFlags::POLLIN)];
@@ -118,11 +122,7 @@ impl Watcher {
         let millis = u16::try_from(time.as_millis().max(1)).unwrap_or(u16::MAX);
         match poll(&mut fds, PollTimeout::from(millis)) {
             Ok(_) | Err(nix::Error::EINTR) => Ok(()),
-            Err(errno) => Err(XenstoreError::Call {
-                operation: "wait for",
-                path: "an event".to_owned(),
-                source: errno.into(),
-            }),
+            Err(errno) => Err(no_wait(errno.into())),
         }
     }
 
@@ -149,6 +149,10 @@ impl Watcher {
         unsafe { libc::free(event.cast()) };
         Ok(Some(WatchEvent { path, token }))
     }
+}
+
+fn no_wait(source: io::Error) -> XenstoreError {
+    XenstoreError::Call { operation: "wait for", path: "an event".to_owned(), source }
 }
 
 fn text(pointer: *const c_char) -> String {

@@ -140,6 +140,8 @@ impl<H: SourceHost> Sender<'_, H> {
         thread::scope(move |scope| {
             let (mut sender, mut source) = (self, Source::new(source));
             let ear = sender.ear;
+            // The scope waits for both threads, whatever becomes of this one.
+            let end = ear.end_on_drop();
             scope.spawn(move || ear.watch());
             let greeted = sender.greet(&mut source);
             let met = greeted.is_ok();
@@ -147,7 +149,7 @@ impl<H: SourceHost> Sender<'_, H> {
                 scope.spawn(move || ear.listen(source));
                 sender.run()
             });
-            ear.end();
+            drop(end);
             sender.clock.end(&mut sender.report);
             if result.is_ok()
                 && let Some(text) = sender.report.outcome_beside_expected()
