@@ -1,6 +1,5 @@
 //! `xend vcpu-pin`: which physical CPUs vCPUs run on.
 
-use std::fs;
 use std::process::ExitCode;
 
 use super::args::Args;
@@ -15,9 +14,8 @@ use crate::hypervisor::types::Domid;
 use crate::hypervisor::xen::host::cpu_map::CpuMap;
 use crate::hypervisor::xen::host::topology::CpuPlace;
 use crate::hypervisor::xen::host::vcpus::Affinity;
-use crate::toolstack::Host;
-use crate::toolstack::config::XL_CONF;
-use crate::toolstack::xlcfg::Settings;
+use crate::toolstack::config::GuestKind;
+use crate::toolstack::{Host, domain};
 
 const LONG: &[Long] =
     &[Long::flag("force", b'f'), Long::flag("ignore-global-affinity-masks", b'i')];
@@ -44,9 +42,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     let domid = domains::domid(number);
     if with_masks && let Some(hard) = &mut affinity.hard {
-        let domain = host.xen.listed_domain(domid)?;
-        let domain = domain.ok_or_else(|| Failure::said("Could not get domain info\n"))?;
-        apply_masks(&host, domain.is_hvm, hard)?;
+        let listed = host.xen.listed_domain(domid)?;
+        let listed = listed.ok_or_else(|| Failure::said("Could not get domain info\n"))?;
+        apply_masks(&host, listed.is_hvm, hard)?;
     }
     match vcpu {
         Some(vcpu) => pin(&host, domid, vcpu, &affinity).map_err(|error| {
@@ -60,13 +58,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 /// Leaves in only what the administrator's masks leave for such guests.
 fn apply_masks(host: &Host, is_hvm: bool, hard: &mut CpuMap) -> Result<(), Failure> {
-    let Ok(text) = fs::read(XL_CONF) else { return Ok(()) };
-    let settings = Settings::parse(XL_CONF, &text)?;
-    for key in ["vm.cpumask", if is_hvm { "vm.hvm.cpumask" } else { "vm.pv.cpumask" }] {
-        let Some(setting) = settings.get(key) else { continue };
-        if let Some(mask) = cpus(host, setting.text()?)? {
-            hard.intersect(&mask);
-        }
+    // To the masks there is no difference between HVM and PVH.
+    let kind = if is_hvm { GuestKind::Pvh } else { GuestKind::Pv };
+    if let Some(mask) = domain::allowed_cpus(host, kind)? {
+        hard.intersect(&mask);
     }
     if hard.is_empty() {
         return Err(Failure::said("vcpu hard affinity map is empty\n"));

@@ -10,6 +10,7 @@ use super::interruption::Interruption;
 use super::options::Long;
 use super::{domains, output};
 use crate::toolstack::Host;
+use crate::toolstack::migrate::here::{Purpose, Turn};
 use crate::toolstack::notify::{Notify, Outcome, Plan, Sight};
 
 const REHEARSE: u8 = 1;
@@ -28,15 +29,16 @@ const NAP: Duration = Duration::from_millis(50);
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut options = args.options("", LONG);
-    let (mut seconds, mut rate_kib_s, mut drop_cache) = (None, DEFAULT_RATE_KIB_S, true);
+    let (mut seconds, mut rate_kib_s, mut drop_cache) = (None, None, true);
     while let Some(given) = options.next()? {
         match given.letter {
             REHEARSE => seconds = Some(given.amount(1..=MAX_REHEARSAL_S, "seconds")?),
-            RATE => rate_kib_s = given.amount(1..=u32::MAX, "KiB/s")?,
+            RATE => rate_kib_s = Some(given.amount(1..=u32::MAX, "KiB/s")?),
             _ => drop_cache = false,
         }
     }
     let operands = options.operands(1)?;
+    require_rehearsal(seconds, rate_kib_s.is_some() || !drop_cache)?;
     let host = Host::open()?;
     let domid = domains::domid(domains::find(&host, operands[0])?);
     let mut notify = Notify::begin(&host, domid)?;
@@ -46,8 +48,20 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     output::print(described(&sight))?;
     let Some(seconds) = seconds else { return Ok(ExitCode::SUCCESS) };
+    // An agent talks to one at a time: a migration would lose it.
+    let _turn = Turn::take(domid, Purpose::Rehearse)?
+        .map_err(|holder| Failure::line(format_args!("{} {holder}", operands[0])))?;
     let plan = Plan { drop_cache, ..Plan::default() };
+    let rate_kib_s = rate_kib_s.unwrap_or(DEFAULT_RATE_KIB_S);
     rehearse(&mut notify, &plan, Duration::from_secs(seconds.into()), rate_kib_s)
+}
+
+/// Refuses what is said about a rehearsal that nobody asked for.
+fn require_rehearsal(seconds: Option<u32>, has_details: bool) -> Result<(), Failure> {
+    if has_details && seconds.is_none() {
+        return Err(Failure::line("--rate and --keep-cache are of no use without --rehearse"));
+    }
+    Ok(())
 }
 
 fn rehearse(
@@ -85,4 +99,18 @@ fn described(sight: &Sight) -> String {
         sight.program,
         sight.versions.to_string().replace(' ', " to ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_are_for_a_rehearsal() {
+        assert_eq!(require_rehearsal(None, false), Ok(()));
+        assert_eq!(require_rehearsal(Some(1), true), Ok(()));
+        let said = "xend: --rate and --keep-cache are of no use without --rehearse\n";
+        let refused = require_rehearsal(None, true).err().map(|failure| failure.text());
+        assert_eq!(refused.as_deref(), Some(said));
+    }
 }

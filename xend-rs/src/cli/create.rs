@@ -31,6 +31,7 @@ struct Wishes {
     console: bool,
     debug: bool,
     dry_run: bool,
+    ignore_masks: bool,
     paused: bool,
     quiet: bool,
     viewer: bool,
@@ -83,10 +84,10 @@ fn wishes(args: &Args) -> Result<Wishes, Failure> {
             b'c' => wishes.console = true,
             b'd' => wishes.debug = true,
             b'f' => wishes.source.file = Some(given.value.to_owned()),
+            b'i' => wishes.ignore_masks = true,
             b'n' => wishes.dry_run = true,
             b'p' => wishes.paused = true,
             b'q' => wishes.quiet = true,
-            // There are no masks to ignore: only those of xl.conf would be such.
             _ => {}
         }
     }
@@ -101,8 +102,8 @@ fn wishes(args: &Args) -> Result<Wishes, Failure> {
 
 fn create(host: &Host, config: &DomainConfig, wishes: &Wishes) -> Result<ExitCode, Failure> {
     let interruption = Interruption::await_signals()?;
-    let domid =
-        domain::start(host, config, &interruption.cancel).map_err(|error| failed(&error))?;
+    let start = if wishes.ignore_masks { domain::start_unmasked } else { domain::start };
+    let domid = start(host, config, &interruption.cancel).map_err(|error| failed(&error))?;
     interruption.end();
     // Before it runs, so that nothing it says is missed.
     let console = if wishes.console { Some(attach(domid)?) } else { None };

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::args::Args;
-use super::domains;
 use super::failure::Failure;
+use super::{domains, help};
 use crate::error_line::error_line;
 use crate::toolstack::{Host, domain};
 
@@ -27,7 +27,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
              This can only be done when using a disaggregated hardware domain and toolstack.\n\n",
         ));
     }
-    match domain::destroy(&host, domains::domid(number)) {
+    let domid = domains::domid(number);
+    // Before anything is touched: what is left of such a guest afterwards nobody takes away.
+    if number != 0
+        && let Some(part) = domain::stocks_part(&host, domid)?
+    {
+        return Err(help::only_by_stock("destroy", operands[0], &part));
+    }
+    match domain::destroy(&host, domid) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
             let is_absent =

@@ -57,6 +57,13 @@ pub(super) fn only_in_stock(name: &str) -> Failure {
     Failure::line(format_args!("{name} is not here; stock xl has it: {STOCK_XL} {name}"))
 }
 
+/// The answer to a command that is not here for a guest with such a part, which stock `xl` made.
+pub(super) fn only_by_stock(command: &str, guest: &str, part: &str) -> Failure {
+    Failure::line(format_args!(
+        "{guest} has {part}: use stock xl for it: {STOCK_XL} {command} {guest}"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +86,13 @@ mod tests {
         assert!(text.starts_with("Usage xend [-vfNtT] <subcommand> [args]\n\n"));
         assert!(text.contains("\n stream              "), "{text}");
         assert!(!text.contains("cpupool"), "{text}");
+    }
+
+    #[test]
+    fn stock_xl_is_named_for_guests_of_its_own() {
+        let said = "xend: win has a device model: use stock xl for it: \
+                    /usr/lib/xen-4.17/bin/xl destroy win\n";
+        assert_eq!(only_by_stock("destroy", "win", "a device model").text(), said);
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod monitor;
 mod names;
 mod options;
 mod output;
+mod painter;
 mod poke;
 mod power;
 mod progress;

@@ -12,7 +12,9 @@ use super::{domains, output, transfer};
 use crate::error_line::error_line;
 use crate::migration::Tracking;
 use crate::stream::xl_header::XlHeader;
-use crate::toolstack::migrate::here::{self, Here, Purpose, Turn, create_file, save_to_file};
+use crate::toolstack::migrate::here::{
+    self, Here, Purpose, Saving, Turn, create_file, save_to_file,
+};
 use crate::toolstack::{Host, domain, monitor};
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -63,7 +65,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         path.display()
     ));
     let here = Here::new(&host);
-    match save_to_file(&here, domid, &config, file, &control) {
+    let mut saving = Saving::of(domid, identity, path);
+    match save_to_file(&here, &saving, &config, file, &control) {
         Ok(report) => log::info!("saved: {report}"),
         Err(error) => {
             if is_new {
@@ -82,7 +85,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         domain::resume(&host, domid)?;
         monitor::spawn(&host, domid)?;
     } else {
+        // Without it a recovery would only let the guest go on, which is no harm.
+        if let Err(error) = saving.note_saved() {
+            log::warn!("cannot write down that {} is saved: {error}", path.display());
+        }
         domain::destroy(&host, domid)?;
     }
+    saving.forget();
     Ok(ExitCode::SUCCESS)
 }

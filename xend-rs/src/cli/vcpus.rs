@@ -7,10 +7,10 @@ use super::c_numbers::strtoul;
 use super::columns::{left, ranges, right, seconds};
 use super::failure::Failure;
 use super::options::Long;
-use super::{domains, output};
+use super::{domains, help, output};
 use crate::hypervisor::xen::host::vcpus::Vcpu;
 use crate::toolstack::Host;
-use crate::toolstack::domain::vcpus;
+use crate::toolstack::domain::{self, vcpus};
 
 const LONG: &[Long] = &[Long::flag("ignore-host", b'i')];
 
@@ -114,6 +114,10 @@ pub(super) fn set(args: &Args) -> Result<ExitCode, Failure> {
         .and_said(format!(
             "libxl_set_vcpuonline failed domid={number} max_vcpus={wanted}, rc: -3\n"
         )));
+    }
+    // It has them from its device model, and never looks into xenstore for that.
+    if domain::is_hvm_of_stock(&host, domid)? {
+        return Err(help::only_by_stock("vcpu-set", operands[0], "a device model"));
     }
     vcpus::set_online(&host, domid, max_vcpu_id, wanted as u32)?;
     Ok(ExitCode::SUCCESS)

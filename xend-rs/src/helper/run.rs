@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use nix::libc;
-use signal_hook::consts::SIGTERM;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::args::{self, Callbacks, Request};
 use super::link::Link;
@@ -26,6 +26,10 @@ const EXIT_USAGE: u8 = 2;
 /// Exit status where libxl could not be told how it ended.
 const EXIT_UNHEARD: u8 = 1;
 
+/// libxl asks us to stop with the first. The others reach all that runs on the terminal, and end
+/// `xl` itself.
+const STOPS: [i32; 4] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT];
+
 /// Does what the command line `args` (without the program's name) asks for and tells libxl, over
 /// standard output, how it went. Once libxl has heard that, the exit status is 0, as libxl expects
 /// of its helper also where the transfer failed.
@@ -37,12 +41,13 @@ pub fn run(args: &[String]) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    // libxl asks us to stop with SIGTERM. From then on waits end, and the engine's failure path
-    // leaves the guest as it was.
+    // From then on waits end, and the engine's failure path leaves the guest as it was.
     let flag = Arc::new(AtomicBool::new(false));
-    if let Err(error) = signal_hook::flag::register(SIGTERM, Arc::clone(&flag)) {
-        eprintln!("xend-save-helper: cannot handle SIGTERM: {error}");
-        return ExitCode::from(EXIT_UNHEARD);
+    for signal in STOPS {
+        if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&flag)) {
+            eprintln!("xend-save-helper: cannot handle signal {signal}: {error}");
+            return ExitCode::from(EXIT_UNHEARD);
+        }
     }
     let cancel = Cancel::from_flag(flag);
     let link = Arc::new(Link::new(cancel.clone()));
@@ -62,6 +67,7 @@ pub fn run(args: &[String]) -> ExitCode {
     let (retval, errno) = match outcome {
         Ok(()) => (0, 0),
         Err(failure) => {
+            // Goes to libxl. Where that has gone there is nobody to tell: see below.
             log::error!("{}", failure.line);
             (-1, failure.errno)
         }

@@ -4,16 +4,18 @@ mod json;
 mod plot;
 mod svg;
 mod table;
+mod target;
 #[cfg(test)]
 mod tests;
 mod trace;
 mod wishes;
 mod words;
 
-use std::fs;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use self::target::Target;
 use self::wishes::Wishes;
 use super::args::Args;
 use super::failure::Failure;
@@ -70,6 +72,9 @@ fn dirty_rate(domain: &str, wishes: &Wishes) -> Result<ExitCode, Failure> {
     let number = domains::find(&host, domain)?;
     let domid = domains::domid(number);
     let name = domains::shown_name(&host, number)?;
+    // Nobody is to measure for an hour to find that there is no such folder.
+    let svg_file = Target::open(wishes.svg.as_deref())?;
+    let trace_file = Target::open(wishes.trace.as_deref())?;
     let total_pages = host.xen.domain_info(domid)?.total_pages;
     let interruption = Interruption::await_signals()?;
     let sight = look(&host, domid, &wishes.options, wishes.share, &interruption.cancel);
@@ -84,14 +89,13 @@ fn dirty_rate(domain: &str, wishes: &Wishes) -> Result<ExitCode, Failure> {
     let settings = Settings { downtime_target: wishes.downtime, ..Settings::default() };
     let settings = reports::with_stop_cost(settings, None);
     let account = account(&name, domid.0, &sight, (pages, settings), wishes);
-    if let Some(path) = &wishes.svg {
-        fs::write(path, svg::draw(&account))
-            .map_err(|error| Failure::line(format_args!("cannot write {path}: {error}")))?;
+    if let Some(target) = svg_file {
+        target.fill(|mut file| file.write_all(svg::draw(&account).as_bytes()))?;
     }
-    if let (Some(path), Some(trace)) = (&wishes.trace, &sight.probe.trace) {
-        trace::keep(&account, trace, path)
-            .map_err(|error| Failure::line(format_args!("cannot write {path}: {error}")))?;
+    if let (Some(target), Some(trace)) = (trace_file, &sight.probe.trace) {
+        target.fill(|file| trace::keep(&account, trace, file))?;
         if trace.is_cut_off {
+            let path = target.path();
             log::warn!("{path} has room for the first {} windows only", trace.windows.len());
         }
     }

@@ -23,8 +23,8 @@ struct Header<'a> {
 }
 
 /// Writes the windows into a file, one in a line.
-pub(super) fn keep(account: &Account<'_>, trace: &Trace, path: &str) -> io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
+pub(super) fn keep(account: &Account<'_>, trace: &Trace, file: &File) -> io::Result<()> {
+    let mut file = BufWriter::new(file);
     write(account, trace, &mut file)?;
     file.flush()
 }

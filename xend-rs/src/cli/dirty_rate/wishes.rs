@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::cli::failure::Failure;
 use crate::cli::options::{Given, Long};
+use crate::migration::Tracking;
 use crate::migration::policy::CpuShare;
 use crate::migration::policy::adaptive::Settings;
 use crate::migration::probe::ProbeOptions;
@@ -76,7 +77,7 @@ impl Wishes {
             LINK => self.links_mbit = vec![given.number(1..=10_000_000)?],
             DOWNTIME => self.downtime = Duration::from_millis(given.number(0..=3_600_000)?),
             CPU_SHARE => self.share = CpuShare::percent(given.number(1..=100)?),
-            TRACKING => self.options.tracking = given.word()?,
+            TRACKING => self.options.tracking = tracking(given)?,
             JSON => self.json = true,
             SVG => self.svg = Some(given.value.to_owned()),
             TRACE => {
@@ -89,10 +90,17 @@ impl Wishes {
     }
 }
 
+/// How writes are seen, which they must be.
+fn tracking(given: &Given<'_>) -> Result<Tracking, Failure> {
+    match given.word::<Tracking>()? {
+        Tracking::None => Err(Failure::line("--tracking none: without tracking nothing is seen")),
+        tracking => Ok(tracking),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::migration::Tracking;
 
     fn wishes(given: &[(u8, &str)]) -> Result<Wishes, Failure> {
         let mut wishes = Wishes::default();
@@ -124,6 +132,7 @@ mod tests {
             (WINDOW, "0", "--window 0: a number from 1 to 60000 was expected"),
             (LINK, "fast", "--link fast: a number from 1 to 10000000 was expected"),
             (DOWNTIME, "-1", "--downtime -1: a number from 0 to 3600000 was expected"),
+            (TRACKING, "none", "--tracking none: without tracking nothing is seen"),
             (CPU_SHARE, "300", "--cpu-share 300: a number from 1 to 100 was expected"),
         ] {
             let refused = wishes(&[(letter, value)]).err();

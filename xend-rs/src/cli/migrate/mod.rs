@@ -233,10 +233,76 @@ fn cancel(host: &Host, domid: Domid, name: &str) -> Result<ExitCode, Failure> {
         }
         thread::sleep(Duration::from_millis(20));
     }
-    let is_here = host.xen.domain_info(domid).is_ok_and(|info| info.shutdown_reason.is_none());
-    if is_here && domain::name(host, domid)?.is_some_and(|name| !name.ends_with("--migratedaway")) {
-        output::warn(format!("the migration of {name} is cancelled: it runs here\n"));
-        return Ok(ExitCode::SUCCESS);
+    match settled(host, domid)? {
+        Whereabouts::Here => {
+            output::warn(format!("the migration of {name} is cancelled: it runs here\n"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Whereabouts::Stopped => Err(Failure::line(format_args!(
+            "{name} is not migrated any more, and still suspended here: see `xend recover`"
+        ))),
+        Whereabouts::Away => Err(Failure::line(format_args!(
+            "too late: {name} has been handed over to its destination"
+        ))),
     }
-    Err(Failure::line(format_args!("too late: {name} has been handed over to its destination")))
+}
+
+/// Where a guest is whose migration has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whereabouts {
+    /// It runs here.
+    Here,
+    /// It is suspended, by its own name: nobody else has it.
+    Stopped,
+    /// It is gone, or may be its destination's.
+    Away,
+}
+
+impl Whereabouts {
+    fn of(runs: bool, name: Option<&str>) -> Self {
+        match name {
+            Some(name) if !name.ends_with("--migratedaway") => {
+                if runs {
+                    Self::Here
+                } else {
+                    Self::Stopped
+                }
+            }
+            _ => Self::Away,
+        }
+    }
+}
+
+/// Where it is once that is settled: a stock `xl` resumes its guest, and names it, after the process that
+/// helped it has ended.
+fn settled(host: &Host, domid: Domid) -> Result<Whereabouts, Failure> {
+    const WAIT: Duration = Duration::from_secs(10);
+    let deadline = Instant::now() + WAIT;
+    loop {
+        let Ok(info) = host.xen.domain_info(domid) else { return Ok(Whereabouts::Away) };
+        let name = domain::name(host, domid)?;
+        let found = Whereabouts::of(info.shutdown_reason.is_none(), name.as_deref());
+        if found == Whereabouts::Here || info.is_dying || Instant::now() > deadline {
+            return Ok(if info.is_dying { Whereabouts::Away } else { found });
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_is_not_named_away_has_not_been_handed_over() {
+        for (runs, name, expected) in [
+            (true, Some("web"), Whereabouts::Here),
+            (false, Some("web"), Whereabouts::Stopped),
+            (true, Some("web--migratedaway"), Whereabouts::Away),
+            (false, Some("web--migratedaway"), Whereabouts::Away),
+            (false, None, Whereabouts::Away),
+        ] {
+            assert_eq!(Whereabouts::of(runs, name), expected, "{runs} {name:?}");
+        }
+    }
 }

@@ -109,10 +109,10 @@ pub fn announce(announcements: &[Announcement]) -> Announcing {
 
 fn run(announcements: &[Announcement]) {
     let started = Instant::now();
-    let mut ways: Vec<(&Announcement, RawSocket)> = Vec::new();
+    let mut ways: Vec<Way<'_>> = Vec::new();
     for announcement in announcements {
         match RawSocket::open(&announcement.bridge) {
-            Ok(socket) => ways.push((announcement, socket)),
+            Ok(socket) => ways.push(Way { announcement, socket, has_failed: false }),
             Err(error) => warn(announcement, &error),
         }
     }
@@ -123,15 +123,38 @@ fn run(announcements: &[Announcement]) {
             let rest = moment.saturating_sub(started.elapsed());
             thread::sleep(if ports.is_empty() { rest } else { rest.min(LEARN_PERIOD) });
         }
-        ways.retain(|(announcement, socket)| {
-            let sent = announcement.frames().iter().try_for_each(|frame| socket.send(frame));
-            sent.inspect_err(|error| warn(announcement, error)).is_ok()
-        });
+        ways.iter_mut().for_each(Way::tell);
     }
     while !ports.is_empty() && started.elapsed() < LEARN_FOR {
         tell_bridges(&mut ports);
         thread::sleep(LEARN_PERIOD);
     }
+}
+
+/// The way that a vif is announced.
+struct Way<'a> {
+    announcement: &'a Announcement,
+    socket: RawSocket,
+    /// That has been said, and need not be said for each frame.
+    has_failed: bool,
+}
+
+impl Way<'_> {
+    fn tell(&mut self) {
+        let failed = send_all(&self.announcement.frames(), |frame| self.socket.send(frame));
+        if let Some(error) = failed
+            && !self.has_failed
+        {
+            warn(self.announcement, &error);
+            self.has_failed = true;
+        }
+    }
+}
+
+/// Sends each of these frames, for what keeps one back may be over by the next: a full queue, a link
+/// that just comes up. Gives the first error.
+fn send_all<E>(frames: &[Vec<u8>], send: impl Fn(&[u8]) -> Result<(), E>) -> Option<E> {
+    frames.iter().fold(None, |first, frame| first.or(send(frame).err()))
 }
 
 fn port(announcement: &Announcement) -> Option<(&Announcement, Port)> {
@@ -188,6 +211,18 @@ mod tests {
             announcement(&["10.0.0.1", "10.0.0.2"], &["fe80::216:3eff:fe77:65", "2001:db8::1"])
                 .frames();
         assert_eq!(frames.len(), 1 + 2 + 2);
+    }
+
+    #[test]
+    fn a_frame_that_cannot_be_sent_keeps_no_other_back() {
+        let frames = [vec![0], vec![1], vec![2], vec![3]];
+        let tried = std::cell::RefCell::new(Vec::new());
+        let failed = send_all(&frames, |frame| {
+            tried.borrow_mut().push(frame[0]);
+            if frame[0] % 2 == 1 { Err(frame[0]) } else { Ok(()) }
+        });
+        assert_eq!(failed, Some(1));
+        assert_eq!(tried.into_inner(), [0, 1, 2, 3]);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 
 pub use devices::{Disk, DiskBackend, DiskFormat, Nic, NicRate, NicType};
 pub use error::{ConfigError, Warning};
-pub use host::{Defaults, HostContext, HostCpus, NicDefaults, XL_CONF};
+pub use host::{CpuMasks, Defaults, HostContext, HostCpus, NicDefaults, XL_CONF};
 pub use types::{
     Action, Actions, Boot, Bootloader, GrantLimits, GuestKind, MacAddress, Memory, SchedulerParams,
     TscMode, Uuid,

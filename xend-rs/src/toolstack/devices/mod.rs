@@ -24,7 +24,7 @@ pub use checks::{check, faults};
 pub(super) use console::{console, write_console_ring};
 pub use error::DeviceError;
 pub(super) use nodes::write;
-pub(super) use take_down::take_down_all;
+pub(super) use take_down::{take_down_all, unknown_backend};
 pub use vbd::device_number;
 pub(super) use vbd::vbd;
 pub(super) use vif::vif;

@@ -45,6 +45,24 @@ fn devices_of(host: &Host, domid: Domid) -> Result<Vec<Address>, DeviceError> {
     Ok(devices)
 }
 
+/// The path of a backend that is not taken down here, if a domain has one: it is of another kind.
+pub(in crate::toolstack) fn unknown_backend(
+    store: &impl Nodes,
+    domid: Domid,
+) -> Result<Option<String>, XenstoreError> {
+    let folder = format!("/libxl/{}/device", domid.0);
+    for kind in store.list(&folder)?.unwrap_or_default() {
+        for devid in store.list(&format!("{folder}/{kind}"))?.unwrap_or_default() {
+            let path = store.read(&format!("{folder}/{kind}/{devid}/backend"))?;
+            let unknown = path.filter(|path| Address::from_backend_path(path).is_none());
+            if unknown.is_some() {
+                return Ok(unknown);
+            }
+        }
+    }
+    Ok(None)
+}
+
 fn take_down(host: &Host, device: &Address) -> Result<(), DeviceError> {
     if device.kind == Kind::Console {
         return remove_nodes(host, device);

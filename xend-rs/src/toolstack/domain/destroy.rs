@@ -45,6 +45,34 @@ pub fn destroy(host: &Host, domid: Domid) -> Result<()> {
     Ok(())
 }
 
+/// What a domain has that only stock xl takes out of the world, in words: above all a device model,
+/// which would stay behind.
+///
+/// # Errors
+/// xenstored's.
+pub fn stocks_part(host: &Host, domid: Domid) -> Result<Option<String>> {
+    let model = format!("{}/image/device-model-pid", home(domid));
+    let has_model = host.store.read_bytes(&model)?.is_some();
+    let backend = devices::unknown_backend(&host.store, domid)?;
+    Ok(only_stocks(is_hvm_of_stock(host, domid)?, has_model, backend))
+}
+
+/// Whether a domain is an HVM guest, which only stock tools make, and which has a device model.
+///
+/// # Errors
+/// xenstored's.
+pub fn is_hvm_of_stock(host: &Host, domid: Domid) -> Result<bool> {
+    let kind = host.store.read(&format!("{}/type", libxl_home(domid)))?;
+    Ok(kind.as_deref() == Some("hvm"))
+}
+
+fn only_stocks(is_hvm: bool, has_model: bool, backend: Option<String>) -> Option<String> {
+    if is_hvm || has_model {
+        return Some("a device model".to_owned());
+    }
+    backend.map(|path| format!("the backend {path}"))
+}
+
 fn remove_nodes(host: &Host, domid: Domid, uuid: Option<Uuid>) -> Result<()> {
     if let Some(uuid) = uuid
         && !is_shared(host, domid, uuid)?
@@ -87,5 +115,21 @@ fn remove_device_model_files(domid: Domid) -> Result<()> {
 fn note<E: std::error::Error + 'static>(outcome: std::result::Result<(), E>) {
     if let Err(error) = outcome {
         log::warn!("{}", error_line(&error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_behind_is_named() {
+        let qdisk = || Some("/local/domain/0/backend/qdisk/5/51712".to_owned());
+        let model = Some("a device model".to_owned());
+        assert_eq!(only_stocks(true, false, None), model);
+        assert_eq!(only_stocks(false, true, qdisk()), model);
+        let told = only_stocks(false, false, qdisk());
+        assert_eq!(told.as_deref(), Some("the backend /local/domain/0/backend/qdisk/5/51712"));
+        assert_eq!(only_stocks(false, false, None), None);
     }
 }

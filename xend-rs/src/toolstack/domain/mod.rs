@@ -51,14 +51,15 @@ mod text;
 pub mod vcpus;
 
 pub use checks::check;
-pub use destroy::destroy;
+pub use destroy::{destroy, is_hvm_of_stock, stocks_part};
 pub use error::{DomainError, Result};
 pub use live::live_config;
 pub use names::{NameError, find, name, uuid};
 pub use new_domain::{NewDomain, Wish};
 pub use preserve::preserve;
 pub use resume::{resume, unpause};
-pub use start::start;
+pub use scheduling::allowed_cpus;
+pub use start::{start, start_unmasked};
 pub use stored::{stored_config, updated_config};
 pub(in crate::toolstack) use suspend::{REQUEST as SUSPEND_REQUEST, request_node};
 pub use suspend::{SuspendError, SuspendLimits, call_off_suspend, suspend};

@@ -26,6 +26,8 @@ pub struct Wish {
     pub domid: Option<Domid>,
     /// Its memory and state come from a stream, with its CPU policy, and not from a kernel.
     pub restored: bool,
+    /// It may run on processors that the host's `xl.conf` keeps from guests.
+    pub ignores_masks: bool,
 }
 
 /// A domain that exists in Xen, paused, and in xenstore. Destroyed with all that belongs to it
@@ -62,7 +64,7 @@ impl<'h> NewDomain<'h> {
         let is_restored = wish.restored;
         let mut new = Self { host, config, domid, rings, offers, is_restored, is_kept: false };
         new.write_skeleton(name)?;
-        new.set_limits()?;
+        new.set_limits(wish)?;
         new.rings = Rings { store: new.ring("xenstored")?, console: new.ring("xenconsoled")? };
         new.set_platform()?;
         Userdata::lock(domid, new.config.uuid())?.store(&new.config)?;
@@ -135,10 +137,10 @@ impl<'h> NewDomain<'h> {
         })
     }
 
-    fn set_limits(&self) -> Result<()> {
+    fn set_limits(&self, wish: Wish) -> Result<()> {
         let (xen, domid) = (&self.host.xen, self.domid);
         xen.set_max_vcpus(domid, self.config.max_vcpus())?;
-        scheduling::bind(self.host, domid, &self.config)?;
+        scheduling::bind(self.host, domid, &self.config, !wish.ignores_masks)?;
         scheduling::set_share(self.host, domid, &self.config)?;
         let memory = self.config.memory();
         // One that arrives may still have more than it is to have in the end.

@@ -22,7 +22,8 @@ const GUESTS_OWN: [&str; 11] = [
 /// What this host knows to do.
 const PLATFORM_FEATURES: [&str; 2] = ["multiprocessor-suspend", "xs_reset_watches"];
 
-/// Writes the tree of a new domain, in place of anything that is there.
+/// Writes the tree of a new domain, in place of anything that is there, but for what it shares with a
+/// domain that it comes from.
 pub(super) fn write(
     store: &impl Nodes,
     domid: Domid,
@@ -39,9 +40,21 @@ pub(super) fn write(
         store.set_permissions(path, permissions)
     };
 
-    for path in [&home, &vm] {
-        store.remove(path)?;
-        make(path, &guest_reads)?;
+    store.remove(&home)?;
+    make(&home, &guest_reads)?;
+    let sharers = sharers(store, domid, &vm)?;
+    if sharers.is_empty() {
+        store.remove(&vm)?;
+        make(&vm, &guest_reads)?;
+        store.write(&format!("{vm}/uuid"), config.uuid().to_string())?;
+    } else {
+        let reads = |&domid: &Domid| Permission { domid, access: Access::Read };
+        let all_read: Vec<_> = guest_reads.into_iter().chain(sharers.iter().map(reads)).collect();
+        store.set_permissions(&vm, &all_read)?;
+    }
+    // While a guest moves within a host it is called as it was: it may stay where it is.
+    if sharers.is_empty() || !name.ends_with("--incoming") {
+        store.write(&format!("{vm}/name"), name)?;
     }
     store.remove(&libxl)?;
     make(&libxl, &hosts_own)?;
@@ -60,14 +73,24 @@ pub(super) fn write(
             make(&format!("{home}/{path}"), &guests_own)?;
         }
     }
-    store.write(&format!("{vm}/uuid"), config.uuid().to_string())?;
-    store.write(&format!("{vm}/name"), name)?;
     for feature in PLATFORM_FEATURES {
         store.write(&format!("{home}/control/platform-feature-{feature}"), "1")?;
     }
     store.write(&format!("{libxl}/type"), type_word(config.kind()))?;
     // Stock tools look for it though the domain has no device model.
     store.write(&format!("{libxl}/dm-version"), "qemu_xen")
+}
+
+/// The other domains of this host that have the guest's UUID: one, while it moves within the host.
+fn sharers(store: &impl Nodes, domid: Domid, vm: &str) -> Result<Vec<Domid>> {
+    let mut found = Vec::new();
+    for other in store.list("/local/domain")?.unwrap_or_default() {
+        let Ok(other) = other.parse().map(Domid) else { continue };
+        if other != domid && store.read(&format!("{}/vm", home(other)))?.as_deref() == Some(vm) {
+            found.push(other);
+        }
+    }
+    Ok(found)
 }
 
 fn type_word(kind: GuestKind) -> &'static str {

@@ -29,13 +29,15 @@ impl Default for SuspendLimits {
 /// The guest is not suspended.
 #[derive(Debug, thiserror::Error)]
 pub enum SuspendError {
-    /// It took no note of the request, which has been taken back.
+    /// It took no note of the request.
     #[error("{domid}: the guest did not answer to being asked to suspend within {seconds} s")]
     NoAnswer {
         /// The guest.
         domid: Domid,
         /// How long it was waited for.
         seconds: u64,
+        /// It had not seen the request, and never will. Otherwise it may still suspend.
+        taken_back: bool,
     },
     /// It took note and did not stop. It still may: it is to be resumed then.
     #[error("{domid}: the guest agreed to suspend and did not within {seconds} s")]
@@ -84,9 +86,9 @@ const BY_EVENT: Duration = Duration::from_secs(5);
 /// Suspends a guest: returns once all its vCPUs have stopped with that reason.
 ///
 /// # Errors
-/// Where the guest does not suspend. After [`NotStopped`](SuspendError::NotStopped) and
-/// [`Cancelled`](SuspendError::Cancelled) it may still be about to: call
-/// [`resume`](super::resume) if it has.
+/// Where the guest does not suspend. After [`NotStopped`](SuspendError::NotStopped), and after
+/// [`NoAnswer`](SuspendError::NoAnswer) and [`Cancelled`](SuspendError::Cancelled) unless the request
+/// was taken back, it may still be about to: call [`resume`](super::resume) if it has.
 pub fn suspend(
     host: &Host,
     domid: Domid,
@@ -98,8 +100,11 @@ pub fn suspend(
     // Before the request, so that no answer is missed.
     waiting.watcher.watch(&node, "request")?;
     waiting.watcher.watch("@releaseDomain", "release")?;
+    let mut asked_by_event = false;
     if let Some(channel) = SuspendChannel::open(host, domid) {
         channel.ask();
+        // An event cannot be taken back: the guest may follow it at any time.
+        asked_by_event = true;
         // By the domain's state: an event is pending as soon as a channel is bound.
         if waiting.until(BY_EVENT, Waiting::has_stopped)? {
             return Ok(());
@@ -118,11 +123,11 @@ pub fn suspend(
         Ok(true) => {}
         // Too late counts as in time, if it answered while the request was being taken back.
         Ok(false) if call_off_suspend(host, domid)? => {
-            return Err(SuspendError::NoAnswer { domid, seconds });
+            return Err(SuspendError::NoAnswer { domid, seconds, taken_back: !asked_by_event });
         }
         Ok(false) => {}
         Err(error) => {
-            let taken_back = call_off_suspend(host, domid)?;
+            let taken_back = call_off_suspend(host, domid)? && !asked_by_event;
             return Err(match error {
                 SuspendError::Cancelled { domid, .. } => {
                     SuspendError::Cancelled { domid, taken_back }

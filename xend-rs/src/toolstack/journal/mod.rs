@@ -9,8 +9,10 @@
 //! The guest is the source's until the destination's record says `owned`. The source writes
 //! `given` before it lets the destination know that it may: from then on it does not resume the
 //! guest unless the destination has `declined`, which is written in the same file, under the same
-//! lock, as `owned` would be. So one of the two is true, and stays true. `running` and `declined`
-//! are kept for a month, for the source may have missed the message and ask.
+//! lock, as `owned` would be. So one of the two is true, and stays true: only the process that brought
+//! the guest may still decline it when it turns out that it cannot start it, and whoever asks meanwhile
+//! is not answered. `running` and `declined` are kept for a month, for the source may have missed the
+//! message and ask.
 
 mod file;
 mod record;

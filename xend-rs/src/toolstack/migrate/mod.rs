@@ -10,6 +10,8 @@ mod control;
 mod destination;
 mod ear;
 mod error;
+#[cfg(test)]
+mod fake;
 pub mod here;
 pub mod host;
 mod recover;

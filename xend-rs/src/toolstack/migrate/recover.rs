@@ -81,7 +81,10 @@ impl fmt::Display for Case {
             Finding::Discarded => "did not arrive; nothing of it is left here",
             Finding::Failed => "needs another try",
         };
-        write!(f, "{} {what}", self.identity.name)?;
+        match self.identity.name.as_str() {
+            "" => write!(f, "attempt {} {what}", self.token)?,
+            name => write!(f, "{name} {what}")?,
+        }
         match &self.detail {
             Some(detail) => write!(f, " ({detail})"),
             None => Ok(()),
@@ -115,15 +118,33 @@ pub fn recover<D: Domains>(
     attempts.sort();
     let mut cases = Vec::new();
     for (side, token) in attempts {
-        let claim = journal.claim(side, token).map_err(journal_error)?;
-        let alive = claim.is_none();
-        let case = match side {
-            Side::Source => source_case(host, journal, token, alive, ask, word)?,
-            Side::Destination => destination_case(host, journal, token, alive)?,
-        };
-        cases.extend(case);
+        let case = case(host, journal, side, token, ask, word);
+        cases.extend(case.unwrap_or_else(|error| Some(unreadable(side, token, &error))));
     }
     Ok(cases)
+}
+
+fn case<D: Domains>(
+    host: &D,
+    journal: &dyn Journal,
+    side: Side,
+    token: Token,
+    ask: &AskPeer<'_>,
+    word: &dyn Fn(&SourceRecord) -> Option<Word>,
+) -> Result<Option<Case>, HostError> {
+    let claim = journal.claim(side, token).map_err(journal_error)?;
+    let alive = claim.is_none();
+    match side {
+        Side::Source => source_case(host, journal, token, alive, ask, word),
+        Side::Destination => destination_case(host, journal, token, alive),
+    }
+}
+
+/// An attempt of which nothing can be read is no reason to leave the others as they are.
+fn unreadable(side: Side, token: Token, error: &HostError) -> Case {
+    let identity = Identity { name: String::new(), uuid: String::new() };
+    let detail = Some(error_line(error));
+    Case { side, token, identity, domid: None, finding: Finding::Failed, detail }
 }
 
 fn source_case<D: Domains>(
@@ -135,12 +156,13 @@ fn source_case<D: Domains>(
     word: &dyn Fn(&SourceRecord) -> Option<Word>,
 ) -> Result<Option<Case>, HostError> {
     let Some(record) = journal.source(token).map_err(journal_error)? else { return Ok(None) };
+    let word = word(&record);
     // Not only a process that works on this attempt: a later one may have the guest by now.
     let held = host.hold(record.domid())?;
     let (finding, detail) = if alive || held.is_none() {
         (Finding::UnderWay, None)
     } else {
-        recover_source(host, journal, &record, ask, word(&record))
+        recover_source(host, journal, &record, ask, word)
             .unwrap_or_else(|error| (Finding::Failed, Some(error_line(&error))))
     };
     let (identity, domid) = (record.identity, Some(record.domid));
@@ -160,7 +182,9 @@ fn recover_source<D: Domains>(
     };
     let give_up = || {
         if let Some(found) = of_source(host, record)? {
-            host.stop_tracking(found.domid)?;
+            if let Err(error) = host.stop_tracking(found.domid) {
+                log::warn!("{}: {}", found.domid, error_line(&error));
+            }
             host.destroy(found.domid)?;
         }
         journal.remove(Side::Source, record.token).map_err(journal_error)?;
@@ -201,7 +225,6 @@ pub(super) fn put_back<D: Domains>(
 ) -> Result<bool, HostError> {
     let found = of_source(host, record)?;
     if let Some(found) = &found {
-        host.stop_tracking(found.domid)?;
         // Its name first: who sees it run sees it by its name.
         if found.name == record.identity.away_name() {
             let renamed = host.rename(found.domid, &found.name, &record.identity.name);
@@ -221,9 +244,30 @@ pub(super) fn put_back<D: Domains>(
         {
             log::error!("{}: {}", found.domid, error_line(&error));
         }
+        // Not before: that it goes on is worth more than that it goes on at its full speed.
+        if let Err(error) = host.stop_tracking(found.domid) {
+            note_tracked(journal, record, &error)?;
+            return Ok(true);
+        }
     }
     journal.remove(Side::Source, record.token).map_err(journal_error)?;
     Ok(found.is_some())
+}
+
+/// The guest is put back but for its tracking, which is left to the next recovery or migration: to
+/// them it is one whose memory was being sent.
+fn note_tracked(
+    journal: &dyn Journal,
+    record: &SourceRecord,
+    error: &HostError,
+) -> Result<(), HostError> {
+    log::error!(
+        "{} runs, but its writes are still tracked; `xend recover` tries again: {}",
+        record.identity.name,
+        error_line(error)
+    );
+    let record = SourceRecord { state: SourceState::Sending, ..record.clone() };
+    journal.write_source(&record).map_err(journal_error)
 }
 
 /// A name that somebody else has taken is no reason to keep a guest from running.
@@ -349,12 +393,90 @@ fn is_arriving(journal: &dyn Journal, record: &DestinationRecord) -> Result<bool
     for (side, token) in journal.list().map_err(journal_error)? {
         if side == Side::Destination
             && token != record.token
-            && let Some(other) = journal.destination(token).map_err(journal_error)?
-            && other.identity.uuid == record.identity.uuid
+            && may_be_of(journal, token, &record.identity.uuid)
             && journal.claim(side, token).map_err(journal_error)?.is_none()
         {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether an attempt may be to bring that guest here. One that cannot be read may be to bring any.
+fn may_be_of(journal: &dyn Journal, token: Token, uuid: &str) -> bool {
+    match journal.destination(token) {
+        Ok(other) => other.is_some_and(|other| other.identity.uuid == uuid),
+        Err(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::toolstack::journal::FileJournal;
+    use crate::toolstack::migrate::fake::{Fake, found, identity};
+    use crate::transport::Peer;
+
+    fn journal() -> (tempfile::TempDir, FileJournal) {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let journal = FileJournal::at(&at("records"), &at("locks")).unwrap();
+        (folder, journal)
+    }
+
+    fn sent(state: SourceState) -> SourceRecord {
+        SourceRecord {
+            token: Token::random().unwrap(),
+            state,
+            domid: 7,
+            identity: identity(),
+            peer: Peer::Tcp("hostb:8002".to_owned()),
+            peer_is_xend: true,
+            started_s: 0,
+        }
+    }
+
+    fn recovered(host: &Fake, journal: &FileJournal) -> Vec<Case> {
+        let ask = |_: &SourceRecord| Err(HostError::new("not to be asked"));
+        recover(host, journal, &ask, &|_| None).unwrap()
+    }
+
+    #[test]
+    fn a_guest_goes_on_even_if_its_tracking_cannot_be_ended() {
+        let (_folder, journal) = journal();
+        let record = sent(SourceState::Suspending);
+        journal.write_source(&record).unwrap();
+        let suspended = vec![found(7, "web", true)];
+        let host = Fake { fails: "stop tracking", ..Fake::with(suspended) };
+        assert_eq!(recovered(&host, &journal)[0].finding, Finding::PutBack);
+        assert_eq!(host.done.take(), ["watch", "resume"]);
+        // That is left to the next.
+        assert_eq!(journal.source(record.token).unwrap().unwrap().state, SourceState::Sending);
+        let host = Fake::with(vec![found(7, "web", false)]);
+        assert_eq!(recovered(&host, &journal)[0].finding, Finding::PutBack);
+        assert_eq!(host.done.take(), ["stop tracking"]);
+        assert!(journal.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_keeps_no_other_back() {
+        let (folder, journal) = journal();
+        let record = sent(SourceState::Sending);
+        journal.write_source(&record).unwrap();
+        let torn = [Token::random().unwrap(), Token::random().unwrap()];
+        for (token, side) in torn.iter().zip([Side::Source, Side::Destination]) {
+            fs::write(folder.path().join(format!("records/{token}-{side}.json")), "{").unwrap();
+        }
+        let cases = recovered(&Fake::with(vec![found(7, "web", false)]), &journal);
+        assert_eq!(cases.len(), 3);
+        for case in cases {
+            let expected =
+                if case.token == record.token { Finding::PutBack } else { Finding::Failed };
+            assert_eq!(case.finding, expected, "{case}");
+            assert!(!case.to_string().starts_with(' '), "{case}");
+        }
+        assert_eq!(journal.list().unwrap().len(), 2);
+    }
 }

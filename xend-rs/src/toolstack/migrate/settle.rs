@@ -1,7 +1,7 @@
 //! Who owns a guest whose handover was interrupted.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::host::{Domains, HostError};
 use super::recover::{finish_arrival, remove_copy};
@@ -18,18 +18,25 @@ use crate::transport::{Link, Peer};
 /// arrives on an old connection: that is decided, durably, before it is said.
 ///
 /// # Errors
-/// If it could not be decided.
+/// If it could not be decided, or is not yet: whoever asks is to ask again.
 pub fn settle<D: Domains>(
     host: &D,
     journal: &dyn Journal,
     token: Token,
 ) -> Result<Verdict, HostError> {
+    if journal.destination(token).map_err(journal_error)?.is_none() {
+        return Ok(Verdict::Unknown);
+    }
+    // Before it is looked at what the state is, which only who has this may take back.
+    let claim = journal.claim(Side::Destination, token).map_err(journal_error)?;
     let decided = journal
         .decide(token, &[DestinationState::Receiving], DestinationState::Declined)
         .map_err(journal_error)?;
     let Some(record) = decided else { return Ok(Verdict::Unknown) };
+    if record.state == DestinationState::Owned && claim.is_none() {
+        return Err(HostError::new("the guest is being started, which may still fail"));
+    }
     // Unless the process of that attempt still lives, and does so itself: what is decided is done.
-    let claim = journal.claim(Side::Destination, token).map_err(journal_error)?;
     let result = match record.state {
         _ if claim.is_none() => Ok(()),
         DestinationState::Owned => finish_arrival(host, journal, &record).map(drop),
@@ -45,7 +52,8 @@ pub fn settle<D: Domains>(
     })
 }
 
-/// Asks the peer, on a connection of its own, for the attempt `token`.
+/// Asks the peer, on a connection of its own, for the attempt `token`. It has `limit` to be reached, and
+/// the same to answer.
 ///
 /// # Errors
 /// If there is no answer.
@@ -56,6 +64,7 @@ pub fn ask(peer: &Peer, token: Token, limit: Duration) -> Result<Verdict, HostEr
     // Nobody sits there to be asked for a password.
     sink.set_limit(Some(limit));
     source.set_limit(Some(limit));
+    source.set_deadline(Some(Instant::now() + limit));
     let offer = Offer {
         versions: xend::our_versions(),
         request: Request::Settle,
@@ -65,12 +74,14 @@ pub fn ask(peer: &Peer, token: Token, limit: Duration) -> Result<Verdict, HostEr
     };
     let header = XlHeader { config: None, config_is_json: true, beyond: offer.encode() };
     let mut source = Source::new(source);
+    let mut met = false;
     let mut talk = |source: &mut Source<_>| {
         let mut banner = [0; BANNER.len()];
         source.read_whole("the receiver's greeting", &mut banner).map_err(io::Error::other)?;
         if &banner != BANNER {
             return Err(io::Error::other("there is no receiver"));
         }
+        met = true;
         header.write(&mut sink)?;
         let mut magic = [0; ANSWER_MAGIC.len()];
         source.read_whole("the receiver's answer", &mut magic).map_err(io::Error::other)?;
@@ -81,7 +92,7 @@ pub fn ask(peer: &Peer, token: Token, limit: Duration) -> Result<Verdict, HostEr
     };
     let answer = talk(&mut source).map_err(failed);
     drop((sink, source));
-    drop(transport.map(|t| t.end()));
+    drop(transport.map(|t| if met { t.end() } else { t.stop() }));
     let answer = answer?;
     if answer.token != token {
         return Err(HostError::new(format!("{peer} answers somebody else")));
@@ -91,4 +102,37 @@ pub fn ask(peer: &Peer, token: Token, limit: Duration) -> Result<Verdict, HostEr
 
 pub(super) fn journal_error(error: io::Error) -> HostError {
     HostError::because("cannot use the journal of migrations", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toolstack::journal::{DestinationRecord, FileJournal};
+    use crate::toolstack::migrate::fake::{Fake, identity};
+
+    #[test]
+    fn a_guest_that_is_being_started_is_nobodys_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let journal = FileJournal::at(&at("records"), &at("locks")).unwrap();
+        let token = Token::random().unwrap();
+        let host = Fake::default();
+        assert_eq!(settle(&host, &journal, token).unwrap(), Verdict::Unknown);
+        let record = DestinationRecord {
+            token,
+            state: DestinationState::Owned,
+            domid: Some(7),
+            identity: identity(),
+            paused: false,
+            monitor: false,
+            since_s: 0,
+        };
+        journal.write_destination(&record).unwrap();
+        let claim = journal.claim(Side::Destination, token).unwrap();
+        settle(&host, &journal, token).expect_err("its process may still give it back");
+        let state = journal.destination(token).unwrap().unwrap().state;
+        assert_eq!(state, DestinationState::Owned);
+        drop(claim);
+        assert_eq!(settle(&host, &journal, token).unwrap(), Verdict::Mine);
+    }
 }

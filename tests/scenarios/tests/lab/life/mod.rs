@@ -5,6 +5,7 @@ mod actions;
 mod files;
 mod late;
 mod refusals;
+mod saves;
 mod starts;
 mod stock;
 mod tree;
@@ -57,6 +58,8 @@ pub(crate) const SCENARIOS: &[Scenario<World>] = &[
     Scenario { name: "life::start::updated", deadline: DEADLINE, run: starts::updated },
     Scenario { name: "life::files::disk", deadline: DEADLINE, run: files::disk },
     Scenario { name: "life::files::travel", deadline: DEADLINE, run: files::travel },
+    Scenario { name: "life::saved::by_pipe", deadline: DEADLINE, run: saves::by_pipe },
+    Scenario { name: "life::saved::killed", deadline: DEADLINE, run: saves::killed },
     Scenario { name: "life::suspends_late", deadline: DEADLINE, run: late::suspends },
     Scenario { name: "life::refused", deadline: DEADLINE, run: refusals::refused },
 ];

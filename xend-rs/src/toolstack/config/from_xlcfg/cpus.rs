@@ -12,7 +12,10 @@ const ANY_HOST_CPUS: u32 = 1024;
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub(super) fn parse(text: &str, host: Option<&HostCpus>) -> Result<BTreeSet<u32>, String> {
+pub(in crate::toolstack::config) fn parse(
+    text: &str,
+    host: Option<&HostCpus>,
+) -> Result<BTreeSet<u32>, String> {
     let mut cpus = BTreeSet::new();
     // libxl's bitmaps have whole bytes.
     let limit = host.map_or(ANY_HOST_CPUS, |host| host.count.next_multiple_of(8));

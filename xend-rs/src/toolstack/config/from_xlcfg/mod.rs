@@ -4,7 +4,7 @@
 //! setting, here is an error: a guest that is not what its configuration says helps nobody.
 
 mod boot;
-mod cpus;
+pub(super) mod cpus;
 mod disk;
 mod keys;
 mod nic;

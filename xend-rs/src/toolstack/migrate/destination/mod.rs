@@ -3,7 +3,7 @@
 mod handover;
 mod transfer;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,9 @@ use crate::toolstack::journal::{
     DestinationRecord, DestinationState, Identity, Journal, Side, now_s,
 };
 use crate::transport::{FdSink, FdSource, Link};
+
+/// How long what a sender has on its way is taken after it was told that the guest cannot come.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How to receive.
 #[derive(Clone, Copy, Debug)]
@@ -244,21 +247,34 @@ impl<H: DestinationHost> Receiver<'_, H> {
         let (report, _unmapped_last) = match result {
             Ok(transferred) => transferred,
             Err(error) => {
-                self.decline(guest.token);
-                drop(incoming);
-                self.tell_failure(&error);
+                if self.decline(guest.token) {
+                    drop(incoming);
+                    self.tell_failure(&error);
+                    if !matches!(error, ReceiveError::NotGiven(_)) {
+                        self.hear_out();
+                    }
+                } else {
+                    // It may be ours: a recovery, or the sender's question, settles that.
+                    incoming.keep();
+                }
                 return Err(error);
             }
         };
         self.activate(guest, incoming, report)
     }
 
-    /// It will never run here. Whoever asks is told so.
-    fn decline(&self, token: Token) {
-        let declined =
-            self.journal.decide(token, &[DestinationState::Receiving], DestinationState::Declined);
-        if let Err(error) = declined {
-            log::error!("cannot write the journal of migrations: {error}");
+    /// It will never run here, even if it has been noted as ours: it has not been started. Whoever asks
+    /// is told so. Gives `false` if it may still be noted as ours.
+    fn decline(&self, token: Token) -> bool {
+        const UNSTARTED: [DestinationState; 2] =
+            [DestinationState::Receiving, DestinationState::Owned];
+        match self.journal.decide(token, &UNSTARTED, DestinationState::Declined) {
+            Ok(_) => true,
+            Err(error) => {
+                log::error!("cannot write the journal of migrations: {error}");
+                let noted = self.journal.destination(token);
+                noted.is_ok_and(|r| r.is_none_or(|r| r.state != DestinationState::Owned))
+            }
         }
     }
 
@@ -273,6 +289,15 @@ impl<H: DestinationHost> Receiver<'_, H> {
     fn tell_failure(&self, error: &ReceiveError) {
         if self.version.is_some() {
             let _ = self.say_frame(&Frame::Failed(error_line(error)));
+        }
+    }
+
+    /// The end of a connection on which something is still unread would overtake what was said last.
+    fn hear_out(&mut self) {
+        if self.version.is_some() {
+            self.set_deadline(Some(LAST_WORDS));
+            let mut rest = [0; 16 << 10];
+            while self.source.read(&mut rest).is_ok_and(|read_bytes| read_bytes > 0) {}
         }
     }
 

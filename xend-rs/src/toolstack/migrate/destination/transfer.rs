@@ -1,8 +1,8 @@
 //! The stream: memory and state, through the engine, and the devices meanwhile.
 
-use std::io::Read;
+use std::io::{self, IoSliceMut, Read};
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -62,7 +62,9 @@ impl<H: DestinationHost> Receiver<'_, H> {
         self.stage(Stage::PreCopy);
         let (host, control, sink) = (self.host, self.control, &self.sink);
         let alive = self.version.is_some();
-        let source = &mut self.source;
+        // Without its devices the guest cannot come, and need not be sent to the end.
+        let in_vain = AtomicBool::new(false);
+        let source = Needed { inner: &mut self.source, in_vain: &in_vain };
         let (restored, prepared) = thread::scope(|scope| {
             let (end, ended) = channel::<()>();
             if alive {
@@ -72,6 +74,7 @@ impl<H: DestinationHost> Receiver<'_, H> {
             let devices = scope.spawn(|| {
                 let started = Instant::now();
                 let result = incoming.prepare_devices();
+                in_vain.store(result.is_err(), Ordering::Relaxed);
                 host.prepare_announcement(incoming.domid());
                 control.steps.reach(Step::Prepared);
                 result.map(|()| started.elapsed())
@@ -113,10 +116,37 @@ fn tell_how_far(sink: &Mutex<FdSink>, ended: &mpsc::Receiver<()>, taken_bytes: i
     }
 }
 
+/// A stream that ends when nobody needs what is left of it.
+struct Needed<'a, R> {
+    inner: R,
+    in_vain: &'a AtomicBool,
+}
+
+impl<R> Needed<'_, R> {
+    fn check(&self) -> io::Result<()> {
+        match self.in_vain.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("the guest cannot come any more")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl<R: Read> Read for Needed<'_, R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.check()?;
+        self.inner.read(out)
+    }
+
+    fn read_vectored(&mut self, slices: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.check()?;
+        self.inner.read_vectored(slices)
+    }
+}
+
 /// The libxl stream, of which `before` has been read: its image into `guest`.
 fn read_stream<G: DestinationGuest>(
     before: &[u8],
-    source: &mut Source<FdSource>,
+    source: impl Read,
     guest: &mut G,
     control: &Control,
 ) -> Result<(RingFrames, RestoreReport), ReceiveError> {
@@ -171,4 +201,23 @@ pub(in crate::toolstack::migrate) fn restore_file<I: Incoming>(
     incoming.prepare_devices()?;
     incoming.introduce(frames)?;
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_is_in_vain_ends() {
+        let in_vain = AtomicBool::new(false);
+        let mut stream = Needed { inner: &b"abcdef"[..], in_vain: &in_vain };
+        let mut two = [0; 2];
+        stream.read_exact(&mut two).unwrap();
+        let mut slices = [IoSliceMut::new(&mut two)];
+        assert_eq!(stream.read_vectored(&mut slices).unwrap(), 2);
+        assert_eq!(&two, b"cd");
+        in_vain.store(true, Ordering::Relaxed);
+        assert!(stream.read_exact(&mut two).is_err());
+        assert!(stream.read_vectored(&mut [IoSliceMut::new(&mut two)]).is_err());
+    }
 }

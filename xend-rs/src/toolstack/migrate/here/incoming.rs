@@ -47,7 +47,7 @@ impl<'h> HereIncoming<'h> {
         config: &DomainConfig,
         name: &str,
     ) -> Result<Self, HostError> {
-        let wish = Wish { domid: wanted_domid(config), restored: true };
+        let wish = Wish { domid: wanted_domid(config), restored: true, ..Wish::default() };
         let new = NewDomain::create(host, config, name, wish)
             .map_err(failed("cannot make a domain for it"))?;
         Ok(Self { host, new })

@@ -6,6 +6,7 @@ mod departure;
 mod file;
 mod incoming;
 mod network;
+mod saving;
 mod turn;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 pub use departure::{ConfigSource, PrepareError, movable, prepare};
 pub use file::{SaveFileError, Saved, create_file, save_to_file};
 pub use incoming::HereIncoming;
+pub use saving::{EndedSave, Saving, recover_saves, saves};
 pub use turn::{Holder, Purpose, Turn};
 
 use super::host::{Agent, DestinationHost, Domains, Findings, Found, HostError, SourceHost};
@@ -169,6 +171,7 @@ impl SourceHost for Here<'_> {
             Ok(Some(ended)) => log::warn!("{ended}"),
             Err(error) => log::error!("{domid} may be slowed down: {}", error_line(&error)),
         }
+        saving::forget_stale(domid);
         XenSource::open(domid).map_err(failed("cannot move it"))
     }
 
@@ -188,14 +191,17 @@ impl SourceHost for Here<'_> {
         let suspended = domain::suspend(self.host, domid, cancel, SuspendLimits::default());
         let unseen = matches!(
             suspended,
-            Err(SuspendError::NoAnswer { .. } | SuspendError::Cancelled { taken_back: true, .. })
+            Err(SuspendError::NoAnswer { taken_back: true, .. }
+                | SuspendError::Cancelled { taken_back: true, .. })
         );
         self.called_off.store(unseen, Ordering::Relaxed);
         if let Err(
-            SuspendError::Cancelled { taken_back: false, .. } | SuspendError::NotStopped { .. },
+            SuspendError::NoAnswer { taken_back: false, .. }
+            | SuspendError::Cancelled { taken_back: false, .. }
+            | SuspendError::NotStopped { .. },
         ) = suspended
         {
-            // It has taken note and may stop any moment, and whoever resumes it must see that.
+            // It may have taken note and stop any moment, and whoever resumes it must see that.
             let deadline = Instant::now() + LATE_SUSPEND;
             while !self.is_suspended(domid)? && Instant::now() < deadline {
                 thread::sleep(LATE_CHECK);

@@ -30,6 +30,8 @@ pub enum Purpose {
     Save,
     /// `xend dirty-rate`.
     Look,
+    /// `xend agent --rehearse`.
+    Rehearse,
     /// It saves memory for a stock `xl`, which is migrating or saving the guest.
     Help,
     /// It puts right what a process has left that is gone.
@@ -37,7 +39,8 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    const ALL: [Self; 5] = [Self::Migrate, Self::Save, Self::Look, Self::Help, Self::Recover];
+    const ALL: [Self; 6] =
+        [Self::Migrate, Self::Save, Self::Look, Self::Rehearse, Self::Help, Self::Recover];
 
     /// How its file says it.
     fn word(self) -> &'static str {
@@ -45,6 +48,7 @@ impl Purpose {
             Self::Migrate => "migrate",
             Self::Save => "save",
             Self::Look => "dirty-rate",
+            Self::Rehearse => "rehearse",
             Self::Help => "help",
             Self::Recover => "recover",
         }
@@ -58,6 +62,7 @@ impl fmt::Display for Purpose {
             Self::Migrate => "is being migrated already",
             Self::Save => "is being saved",
             Self::Look => "is being looked at by `xend dirty-rate`",
+            Self::Rehearse => "is rehearsing a migration (`xend agent`)",
             Self::Help => "is being migrated or saved by xl",
             Self::Recover => "is being recovered",
         })

@@ -24,7 +24,14 @@ impl<H: SourceHost> Sender<'_, H> {
             if side != Side::Source || token == self.departure.token {
                 continue;
             }
-            let earlier = self.journal.source(token).map_err(MigrateError::Journal)?;
+            let earlier = match self.journal.source(token) {
+                Ok(earlier) => earlier,
+                // One that cannot be read keeps no guest here; `xend recover` names it.
+                Err(error) => {
+                    log::error!("{token} cannot be read: {error}");
+                    continue;
+                }
+            };
             let of_this_guest = |record: &SourceRecord| {
                 record.domid == self.record.domid
                     && record.identity.uuid == self.record.identity.uuid

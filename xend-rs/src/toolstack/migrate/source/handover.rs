@@ -19,6 +19,10 @@ use crate::toolstack::migrate::words::GO;
 const LOOK_UP: Duration = Duration::from_millis(100);
 /// How many times a dead peer's limit the last word of a peer is waited for that cannot be asked.
 const UNASKABLE: u32 = 10;
+/// How long it is waited before a destination is asked again: little at first, for one that is just
+/// starting the guest does not answer.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
 
 impl<H: SourceHost> Sender<'_, H> {
     /// Everything is there: waits until the destination says so, and does meanwhile what it must
@@ -149,6 +153,7 @@ impl<H: SourceHost> Sender<'_, H> {
     fn ask_who_owns_it(&self, lost: &str) -> Handed {
         self.control.line(format!("migration sender: {lost}; asking the destination who owns it"));
         let deadline = Instant::now() + self.departure.limit;
+        let mut pause = FIRST_PAUSE;
         loop {
             let why = match (self.ask)(self.departure.token) {
                 Ok(Verdict::Mine) => return Handed::Running,
@@ -159,7 +164,8 @@ impl<H: SourceHost> Sender<'_, H> {
             if Instant::now() >= deadline {
                 return Handed::Unknown(why);
             }
-            thread::sleep(Duration::from_secs(1).min(self.departure.limit));
+            thread::sleep(pause.min(self.departure.limit));
+            pause = (pause * 2).min(LAST_PAUSE);
         }
     }
 
