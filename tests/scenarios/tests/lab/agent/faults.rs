@@ -61,6 +61,10 @@ fn make(world: &mut World, fault: &str) -> Result<Guest> {
     let config = spec.xl_config();
     ensure!(config.contains(AGENT), "the configuration knows no agent");
     host.put_bytes(config.replace(AGENT, fault).as_bytes(), "/root/faulty.cfg", 0o644)?;
+    // What others of that name have said is not to be taken for this one's.
+    for host in world.rig().hosts() {
+        host.run_ok(&format!("rm -f /var/log/xen/guest-{}*.log", spec.name), ASK)?;
+    }
     host.run_ok("xend create /root/faulty.cfg", MIGRATION_TIMEOUT)?;
     let guest = Guest::existing(&spec.name, spec.ip);
     await_that("the workload", || Ok(guest.answers(Duration::from_secs(1))?))?;
@@ -105,7 +109,10 @@ fn faults_in_a_move(world: &mut World, fault: &str, words: &[&str]) -> Result<()
         let command = format!("cat /var/log/xen/guest-{}*.log", guest.name());
         consoles += &rig.host(place).run(&command, ASK)?.stdout_text();
     }
-    let begins = consoles.rfind("is held").context("nobody was held")?;
+    let of_agent = consoles.lines().filter(|line| line.contains("xend-agent:"));
+    let of_agent = of_agent.collect::<Vec<_>>().join("\n");
+    let begins = consoles.rfind("is held");
+    let begins = begins.with_context(|| format!("nobody was held: {of_agent}"))?;
     for word in words {
         ensure!(consoles[begins..].contains(word), "the guest does not say `{word}`");
     }
